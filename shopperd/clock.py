@@ -1,0 +1,89 @@
+"""The one source of time, sleep and randomness, handed in everywhere so that a year of faults runs in seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+JUMP_SECONDS = 5.0
+"""The wall clock may be slewed by so much between two looks; more is a jump."""
+
+DISTRUST_SECONDS = 3600.0
+"""A jump is believed only after it has stood for so long: time for the alert to be seen before deadlines count by it."""
+
+
+class Clock(Protocol):
+    """Time, sleep and randomness. Durations are seconds."""
+
+    random: random.Random
+
+    def now(self) -> datetime:
+        """The time of day, UTC. It never leaps because somebody set the machine's clock."""
+
+    def monotonic(self) -> float:
+        """Seconds that only grow, from an arbitrary start. Use it for deadlines inside the process."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; zero or less only gives way."""
+
+
+def _awake_seconds() -> float:
+    """Seconds since the machine started, those that it slept included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+class SystemClock:
+    """The machine's own clock, steadied: a wall clock that jumps while the process runs is not followed at once.
+
+    Sessions end and orphans ripen by time, so a clock that is set forward by a day would end everything. Until a jump has
+    stood for `DISTRUST_SECONDS` the time goes on as it would have without it; `jumped_seconds` tells of it.
+    """
+
+    def __init__(
+        self,
+        seed: int | None = None,
+        *,
+        wall: Callable[[], float] = time.time,
+        awake: Callable[[], float] = _awake_seconds,
+    ) -> None:
+        self.random = random.Random(seed)
+        self.jumped_seconds = 0.0
+        self._wall = wall
+        self._awake = awake
+        self._anchor_wall = wall()
+        self._anchor_awake = awake()
+        self._jump_since: float | None = None
+
+    def now(self) -> datetime:
+        """The time of day, UTC, without leaps."""
+        wall, awake = self._wall(), self._awake()
+        steady = self._anchor_wall + (awake - self._anchor_awake)
+        off = wall - steady
+        if abs(off) <= JUMP_SECONDS:
+            self._trust(wall, awake)
+            return datetime.fromtimestamp(wall, UTC)
+        if self._jump_since is None or abs(off - self.jumped_seconds) > JUMP_SECONDS:
+            self._jump_since, self.jumped_seconds = awake, off
+        elif awake - self._jump_since >= DISTRUST_SECONDS:
+            self._trust(wall, awake)
+            return datetime.fromtimestamp(wall, UTC)
+        return datetime.fromtimestamp(steady, UTC)
+
+    def monotonic(self) -> float:
+        """The event loop's time if there is one, so that timers and deadlines agree."""
+        try:
+            return asyncio.get_running_loop().time()
+        except RuntimeError:
+            return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait on the event loop."""
+        await asyncio.sleep(max(0.0, seconds))
+
+    def _trust(self, wall: float, awake: float) -> None:
+        self._anchor_wall, self._anchor_awake = wall, awake
+        self._jump_since, self.jumped_seconds = None, 0.0

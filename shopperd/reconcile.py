@@ -1,0 +1,565 @@
+"""The heart: what to make of a snapshot, which instances should not be, and what may be done about them.
+
+Pure: no I/O, no clock, no logging. Everything that decides about destroying is in here, and nothing outside may.
+
+The invariant, argued once: a destroy needs a `DestroyJob`, and a job comes from a command or from `plan`. `plan` makes one
+only for an instance that (1) the newest complete snapshot holds, (2) got the same verdict from `sightings` complete snapshots
+in a row, (3) is older than the grace, and (4) passes every guard of `first_hold` and the blast limits. A verdict in turn
+needs the exact tag and a session that the store remembers as over (or, for ``unknown``, an account declared exclusive and a
+memory without a gap around the instance's creation). No error, missing page or empty answer can make any of these true: errors
+make no snapshot, incomplete snapshots count no verdict, and absence is never evidence against an instance that is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import cached_property
+from uuid import UUID
+
+from attrs import evolve, field, frozen
+
+from shopperd.lifecycle import REASON_EXPIRED, Step, advance, may_come_back
+from shopperd.model import (
+    DestroyJob,
+    DestroyOrigin,
+    Fleet,
+    HoldReason,
+    Instance,
+    MemorySpan,
+    OrphanKind,
+    OrphanPhase,
+    Ownership,
+    Session,
+    SessionState,
+    Snapshot,
+    Track,
+)
+from shopperd.settings import OrphanSettings, Settings
+from shopperd.sightings import COUNT_MAX, fleet_after, is_present, is_settled, same_machine, tally
+
+
+@frozen
+class Account:
+    """What the store knows of one account before a snapshot.
+
+    Attributes:
+        exclusive: nobody else uses tags of our form in it.
+        sessions: every session that the account's tracks, bindings or tags may refer to, whatever its state.
+        tracks: by instance id, gone ones included where the snapshot holds them.
+        jobs: open destroy jobs, by instance id.
+    """
+
+    name: str
+    exclusive: bool
+    sessions: Mapping[UUID, Session]
+    tracks: Mapping[str, Track]
+    jobs: Mapping[str, DestroyJob]
+    fleet: Fleet
+    spans: Sequence[MemorySpan]
+
+    @cached_property
+    def bindings(self) -> Mapping[str, Session]:
+        """The session that an instance id is bound to; of several, one that is not over."""
+        by_id: dict[str, Session] = {}
+        for session in self.sessions.values():
+            if session.instance_id is None or session.account != self.name:
+                continue
+            other = by_id.get(session.instance_id)
+            if other is None or not _holds_binding(other):
+                by_id[session.instance_id] = session
+        return by_id
+
+
+def _holds_binding(session: Session) -> bool:
+    return session.state.live or session.state is SessionState.ENDING
+
+
+@frozen
+class Observed:
+    """What a snapshot changed.
+
+    Attributes:
+        tracks: the tracks that differ from before.
+        steps: the sessions that moved.
+        commands: destroy jobs that follow from an end that was asked for before the instance was known.
+        settled: open destroy jobs whose instance is proven gone, with that moment.
+        returned, replaced: instance ids that came back from the dead, or now name another machine.
+    """
+
+    tracks: tuple[Track, ...]
+    steps: tuple[Step, ...]
+    commands: tuple[DestroyJob, ...]
+    settled: tuple[DestroyJob, ...]
+    fleet: Fleet
+    returned: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
+
+
+def observe(account: Account, snapshot: Snapshot, settings: Settings, now: datetime) -> Observed:
+    """Count a snapshot, move the sessions, and give every instance its verdict."""
+    counted = tally(account.tracks, snapshot)
+    tracks = dict(counted.tracks)
+    sessions = dict(account.sessions)
+    steps, commands = _advance_sessions(account, tracks, sessions, snapshot, settings, now)
+    after = evolve(account, sessions=sessions)
+    bindings = after.bindings
+    appeared = set(counted.appeared)
+    unexplained: list[str] = []
+    for id_ in dict.fromkeys(instance.id for instance in snapshot.instances):
+        track = tracks[id_]
+        kind = verdict(after, track.instance, bindings.get(id_), tracks, settings, now)
+        owner = ownership(after, track.instance, bindings.get(id_))
+        track = evolve(track, instance=evolve(track.instance, ownership=owner))
+        if snapshot.complete:
+            track = _with_verdict(track, kind, now)
+            if kind is not None and id_ in appeared:
+                unexplained.append(id_)
+        tracks[id_] = track
+    fleet = account.fleet
+    if snapshot.complete:
+        fleet = fleet_after(
+            fleet,
+            counted,
+            explained_vanished=account.jobs.keys(),
+            unexplained_appeared=unexplained,
+            now=now,
+        )
+    settled = tuple(
+        evolve(job, gone_at=now)
+        for id_, job in account.jobs.items()
+        if id_ in counted.replaced or _is_gone(tracks.get(id_))
+    )
+    return Observed(
+        tracks=tuple(track for id_, track in tracks.items() if account.tracks.get(id_) != track),
+        steps=tuple(steps),
+        commands=tuple(commands),
+        settled=settled,
+        fleet=fleet,
+        returned=counted.returned,
+        replaced=counted.replaced,
+    )
+
+
+def _is_gone(track: Track | None) -> bool:
+    return track is not None and track.gone_at is not None
+
+
+def _with_verdict(track: Track, kind: OrphanKind | None, now: datetime) -> Track:
+    if kind is None:
+        return evolve(track, kind=None, kind_sightings=0, orphan_since=None)
+    if kind is track.kind:
+        return evolve(track, kind_sightings=min(track.kind_sightings + 1, COUNT_MAX))
+    return evolve(track, kind=kind, kind_sightings=1, orphan_since=now)
+
+
+def _advance_sessions(
+    account: Account,
+    tracks: Mapping[str, Track],
+    sessions: dict[UUID, Session],
+    snapshot: Snapshot,
+    settings: Settings,
+    now: datetime,
+) -> tuple[list[Step], list[DestroyJob]]:
+    """Move every session of the account; `sessions` is brought up to date in place."""
+    held = {
+        session.instance_id: session.id
+        for session in sessions.values()
+        if session.account == account.name and session.instance_id is not None and _holds_binding(session)
+    }
+    by_tag: dict[UUID, list[Instance]] = {}
+    for instance in snapshot.instances:
+        if instance.session_id is not None:
+            by_tag.setdefault(instance.session_id, []).append(tracks[instance.id].instance)
+    steps: list[Step] = []
+    commands: list[DestroyJob] = []
+    for session in tuple(sessions.values()):
+        if session.account != account.name:
+            continue
+        tagged = [
+            instance for instance in by_tag.get(session.id, ()) if held.get(instance.id, session.id) == session.id
+        ]
+        step = advance(session, tracks, tagged, snapshot, settings.sessions, now)
+        if step is None:
+            continue
+        steps.append(evolve(step, was=session.state))
+        sessions[session.id] = step.session
+        if step.session.instance_id is not None and step.session.instance_id != session.instance_id:
+            held[step.session.instance_id] = session.id
+            if step.session.state is SessionState.ENDING and step.session.reason != REASON_EXPIRED:
+                commands.append(command_for(step.session, tracks.get(step.session.instance_id), now))
+    return steps, commands
+
+
+def command_for(session: Session, track: Track | None, now: datetime) -> DestroyJob:
+    """The destroy that follows from a person or a tool having ended this session.
+
+    Raises:
+        ValueError: the session has no instance.
+    """
+    if session.instance_id is None:
+        raise ValueError(f"session {session.id} has no instance to destroy")
+    return DestroyJob(
+        id=0,
+        account=session.account,
+        instance_id=session.instance_id,
+        origin=DestroyOrigin.COMMAND,
+        reason=session.reason or "the session was ended",
+        requested_at=now,
+        next_attempt_at=now,
+        session_id=session.id,
+        tag=session.tag,
+        instance_started_at=track.instance.started_at if track is not None else None,
+    )
+
+
+def ownership(account: Account, instance: Instance, bound_to: Session | None) -> Ownership:
+    """Whose an instance is: ours by tag and memory or by an id that binds; unknown by tag alone; else foreign."""
+    if bound_to is not None:
+        return Ownership.OURS
+    if instance.session_id is None:
+        return Ownership.FOREIGN
+    known = account.sessions.get(instance.session_id)
+    return Ownership.OURS if known is not None and known.account == account.name else Ownership.UNKNOWN
+
+
+def verdict(
+    account: Account,
+    instance: Instance,
+    bound_to: Session | None,
+    tracks: Mapping[str, Track],
+    settings: Settings,
+    now: datetime,
+) -> OrphanKind | None:
+    """Why this instance, which is there, should not be; None if it should, or if that is not ours to say."""
+    if bound_to is not None and _holds_binding(bound_to):
+        if bound_to.state.live:
+            return None
+        if bound_to.reason == REASON_EXPIRED:
+            return OrphanKind.EXPIRED
+        # A session that was ended by command closes in the ordinary way, through the job recorded with its end.
+        return None if instance.id in account.jobs else OrphanKind.ENDED
+    if instance.session_id is None:
+        # The tag was lost, cut or edited; the id still binds, and goes when its session is over.
+        over = bound_to is not None and not may_come_back(bound_to, settings.sessions, now)
+        return OrphanKind.ENDED if over else None
+    session = account.sessions.get(instance.session_id)
+    if session is None or session.account != account.name:
+        return OrphanKind.UNKNOWN
+    if session.state.live:
+        if session.instance_id is None:
+            return None
+        own = tracks.get(session.instance_id)
+        return OrphanKind.DUPLICATE if own is not None and is_present(own) else None
+    if session.create_open and session.state is SessionState.ENDING:
+        return None
+    if may_come_back(session, settings.sessions, now):
+        return None
+    return OrphanKind.ENDED
+
+
+@frozen
+class Authority:
+    """Whether this process may act at all, apart from any one instance.
+
+    Attributes:
+        no_right: why not (a store that does not answer, an account owned by somebody else), "" if it may.
+        observing: sweeps that still only look, after a start with a new or changed store.
+        frozen: the kill switch.
+    """
+
+    no_right: str = ""
+    observing: int = 0
+    frozen: bool = False
+
+
+def first_hold(
+    account: Account,
+    track: Track,
+    origin: DestroyOrigin,
+    authority: Authority,
+    settings: OrphanSettings,
+) -> HoldReason | None:
+    """The first guard that holds a destroy of this instance, in the order that is promised; None if all let it pass.
+
+    Commands skip what verdicts must reach by looking (sightings, grace, limits, the first sweeps), nothing else.
+    """
+    instance = track.instance
+    if authority.no_right:
+        return HoldReason.NO_RIGHT_TO_ACT
+    if authority.observing and origin is DestroyOrigin.VERDICT:
+        return HoldReason.OBSERVING
+    if authority.frozen:
+        return HoldReason.FROZEN
+    if settings.mode == "report":
+        return HoldReason.REPORT_MODE
+    unproven = _ownership_hold(account, track, origin)
+    if unproven is not None:
+        return unproven
+    tagged = account.sessions.get(instance.session_id) if instance.session_id is not None else None
+    bound_to = account.bindings.get(instance.id)
+    if track.exempt or any(session is not None and session.exempt for session in (tagged, bound_to)):
+        return HoldReason.EXEMPT
+    if bound_to is not None and bound_to.state.live:
+        return HoldReason.LIVE_SESSION
+    if tagged is not None and tagged.state.live and tagged.instance_id in (None, instance.id):
+        return HoldReason.OPEN_CREATE if tagged.create_open else HoldReason.LIVE_SESSION
+    if tagged is not None and tagged.create_open and tagged.state is SessionState.ENDING:
+        return HoldReason.OPEN_CREATE
+    return None
+
+
+def _ownership_hold(account: Account, track: Track, origin: DestroyOrigin) -> HoldReason | None:
+    instance = track.instance
+    if instance.id in account.bindings:
+        return None
+    if instance.session_id is None:
+        return HoldReason.NOT_OURS
+    if origin is DestroyOrigin.COMMAND:
+        return None
+    if ownership(account, instance, None) is Ownership.OURS:
+        return None
+    if not account.exclusive:
+        return HoldReason.NOT_EXCLUSIVE
+    if instance.session_id in account.sessions:
+        # The session is remembered, but on another account: somebody copied its tag.
+        return HoldReason.NOT_OURS
+    born = instance.started_at or track.first_seen_at
+    if not any(span.covers(born) for span in account.spans):
+        return HoldReason.MEMORY_BROKEN
+    return None
+
+
+@frozen
+class Orphan:
+    """An instance that should not be, how far shopperd is with it, and the guard that holds it if one does."""
+
+    track: Track
+    kind: OrphanKind
+    phase: OrphanPhase
+    hold: HoldReason | None = None
+
+
+@frozen
+class Plan:
+    """What a sweep would do now, and why not more.
+
+    Attributes:
+        orphans: all of the account, costliest first.
+        destroys: the jobs to record, in order.
+        allowed: how many verdicts the blast limits let pass in this sweep.
+    """
+
+    account: str
+    orphans: tuple[Orphan, ...] = ()
+    destroys: tuple[DestroyJob, ...] = ()
+    allowed: int = 0
+    notes: tuple[str, ...] = field(default=())
+
+
+@frozen
+class Window:
+    """Verdicts that were carried out lately, from the store: restarts do not forget them."""
+
+    last_sweep: int = 0
+    last_hour: int = 0
+
+
+def blast_limit(instances: int, window: Window, settings: OrphanSettings) -> tuple[int, HoldReason]:
+    """How many verdicts may become acts now, and the limit that says so.
+
+    Both limits of a sweep at zero mean that nothing may be destroyed, never "no limit". An hourly share of 1.0 is no
+    hourly limit; an hour's limit is never below a sweep's.
+    """
+    per_sweep = max(settings.max_destroys_per_sweep, int(settings.max_share_per_sweep * instances))
+    left_in_sweep = per_sweep - window.last_sweep
+    if settings.max_share_per_hour >= 1.0:
+        return max(0, left_in_sweep), HoldReason.LIMIT_PER_SWEEP
+    per_hour = max(per_sweep, int(settings.max_share_per_hour * instances))
+    left_in_hour = per_hour - window.last_hour
+    if left_in_hour < left_in_sweep:
+        return max(0, left_in_hour), HoldReason.LIMIT_PER_HOUR
+    return max(0, left_in_sweep), HoldReason.LIMIT_PER_SWEEP
+
+
+def plan(
+    account: Account,
+    settings: Settings,
+    authority: Authority,
+    window: Window,
+    now: datetime,
+    *,
+    snapshot_is_fresh: bool,
+) -> Plan:
+    """What to do about the account's orphans, and what to hold, and why.
+
+    `snapshot_is_fresh`: the newest snapshot is complete and recent; without it nothing new is begun.
+    """
+    rules = settings.orphans
+    present = [track for track in account.tracks.values() if is_present(track)]
+    allowed, limit = blast_limit(len(present), window, rules)
+    settled = is_settled(account.fleet, sightings=rules.sightings, grace_seconds=rules.grace, now=now)
+    orphans: list[Orphan] = []
+    destroys: list[DestroyJob] = []
+    for track in sorted((track for track in present if track.kind is not None), key=_costliest_first):
+        kind = track.kind
+        if kind is None:
+            continue
+        job = account.jobs.get(track.instance.id)
+        if job is not None:
+            orphans.append(Orphan(track, kind, OrphanPhase.DESTROYING, job.hold))
+            continue
+        unripe = _unripe(track, rules, now)
+        if unripe is not None:
+            orphans.append(Orphan(track, kind, OrphanPhase.SUSPECTED, unripe))
+            continue
+        hold = first_hold(account, track, DestroyOrigin.VERDICT, authority, rules)
+        if hold is None and not settled:
+            hold = HoldReason.FLEET_JUMP
+        if hold is None and not snapshot_is_fresh:
+            hold = HoldReason.STALE_SNAPSHOT
+        if hold is None and len(destroys) >= allowed:
+            hold = limit
+        if hold is not None:
+            orphans.append(Orphan(track, kind, OrphanPhase.HELD, hold))
+            continue
+        destroys.append(_verdict_job(account, track, kind, now))
+        orphans.append(Orphan(track, kind, OrphanPhase.DESTROYING))
+    return Plan(account=account.name, orphans=tuple(orphans), destroys=tuple(destroys), allowed=allowed)
+
+
+def _costliest_first(track: Track) -> tuple[float, str]:
+    price = track.instance.price_per_hour
+    return (-price if price is not None else 0.0, track.instance.id)
+
+
+def _unripe(track: Track, rules: OrphanSettings, now: datetime) -> HoldReason | None:
+    if track.kind_sightings < rules.sightings:
+        return HoldReason.SIGHTINGS
+    if now - track.first_seen_at < timedelta(seconds=rules.grace):
+        return HoldReason.GRACE
+    return None
+
+
+def _verdict_job(account: Account, track: Track, kind: OrphanKind, now: datetime) -> DestroyJob:
+    instance = track.instance
+    bound_to = account.bindings.get(instance.id)
+    return DestroyJob(
+        id=0,
+        account=account.name,
+        instance_id=instance.id,
+        origin=DestroyOrigin.VERDICT,
+        reason=f"orphan of kind {kind}",
+        requested_at=now,
+        next_attempt_at=now,
+        session_id=bound_to.id if bound_to is not None else instance.session_id,
+        kind=kind,
+        tag=instance.tag,
+        instance_started_at=instance.started_at,
+    )
+
+
+def may_send(
+    account: Account, job: DestroyJob, authority: Authority, settings: OrphanSettings, now: datetime
+) -> HoldReason | None:
+    """The guard that holds the next request of a destroy job, None if it may be sent.
+
+    Asked again before every request: a freeze, an exemption or a session that came alive since the job was recorded
+    holds it. Sightings, grace and limits were reached when it was recorded.
+    """
+    track = account.tracks.get(job.instance_id)
+    if track is None:
+        track = Track(
+            instance=Instance(
+                account=job.account, provider="", id=job.instance_id, tag=job.tag, session_id=job.session_id
+            ),
+            first_seen_at=job.requested_at,
+            last_seen_at=job.requested_at,
+            ever_seen=False,
+        )
+    # The first sweeps only look; a job that an earlier run recorded had its evidence and goes on.
+    hold = first_hold(account, track, job.origin, evolve(authority, observing=0), settings)
+    if hold is not None or job.origin is DestroyOrigin.COMMAND:
+        return hold
+    return None if is_present(track) else HoldReason.LAST_LOOK
+
+
+def confirms(account: Account, job: DestroyJob, looked: Instance | None) -> bool:
+    """Whether the last look, right before the request, still shows the machine that the job means.
+
+    `looked` is None when the provider said that there is no such instance: for a verdict that ends the matter for now; a
+    command goes on as long as nothing contradicts it (a machine just created is unknown to a single read for a while).
+    """
+    if looked is None:
+        return job.origin is DestroyOrigin.COMMAND
+    if looked.id != job.instance_id:
+        return False
+    if job.instance_started_at is not None and looked.started_at is not None:
+        reference = Instance(account=job.account, provider="", id=job.instance_id, started_at=job.instance_started_at)
+        if not same_machine(reference, looked):
+            return False
+    bound_to = account.bindings.get(job.instance_id)
+    if job.origin is DestroyOrigin.COMMAND or (bound_to is not None and bound_to.id == job.session_id):
+        # The id binds, whatever became of the tag.
+        return True
+    if looked.session_id is not None:
+        return looked.session_id == job.session_id
+    track = account.tracks.get(job.instance_id)
+    # A tag that a single read does not tell is the listing's to say; one that now reads otherwise is a person's edit.
+    return looked.tag is None and track is not None and track.instance.tag == job.tag
+
+
+def wants_proof(account: Account, settings: Settings, now: datetime) -> tuple[Track, ...]:
+    """The instances that were missed often enough for a single read to prove them gone, oldest sight first.
+
+    An id that no listing ever held may still be on its way until the deadline of its create.
+    """
+    rules = settings.orphans
+    if not is_settled(account.fleet, sightings=rules.sightings, grace_seconds=rules.grace, now=now):
+        return ()
+    ripe = []
+    for track in account.tracks.values():
+        if track.gone_at is not None or track.absences < rules.sightings:
+            continue
+        if not track.ever_seen:
+            bound_to = account.bindings.get(track.instance.id)
+            deadline = bound_to.create_deadline_at if bound_to is not None else None
+            if deadline is not None and now < deadline:
+                continue
+        ripe.append(track)
+    return tuple(sorted(ripe, key=lambda track: (track.last_seen_at, track.instance.id)))
+
+
+def settle(account: Account, gone: Sequence[str], settings: Settings, now: datetime) -> Observed:
+    """What follows from instances that a single read has just proven gone, after they were missed often enough."""
+    tracks = dict(account.tracks)
+    for id_ in gone:
+        tracks[id_] = evolve(tracks[id_], gone_at=now, kind=None, kind_sightings=0, orphan_since=None)
+    present = tuple(track.instance for track in tracks.values() if is_present(track))
+    seen = Snapshot(account=account.name, provider="", instances=present, started_at=now, ended_at=now, complete=False)
+    sessions = dict(account.sessions)
+    steps, commands = _advance_sessions(account, tracks, sessions, seen, settings, now)
+    return Observed(
+        tracks=tuple(tracks[id_] for id_ in gone),
+        steps=tuple(steps),
+        commands=tuple(commands),
+        settled=tuple(evolve(job, gone_at=now) for id_, job in account.jobs.items() if _is_gone(tracks.get(id_))),
+        fleet=account.fleet,
+    )
+
+
+def published_bound_seconds(
+    settings: Settings, *, place: int = 1, destroy_interval: float = 3.0, listing: float = 10.0
+) -> float:
+    """How soon an orphan is gone with its provider healthy, by the published formula."""
+    rules = settings.orphans
+    return rules.grace + (rules.sightings + 1) * settings.jobs.sweep.interval + place * destroy_interval + listing
+
+
+def held_reasons(orphans: Iterable[Orphan]) -> dict[HoldReason, int]:
+    """How many ripe orphans each reason holds."""
+    counts: dict[HoldReason, int] = {}
+    for orphan in orphans:
+        if orphan.phase is OrphanPhase.HELD and orphan.hold is not None:
+            counts[orphan.hold] = counts.get(orphan.hold, 0) + 1
+    return counts

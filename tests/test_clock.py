@@ -1,0 +1,81 @@
+"""The steadied clock: slew is followed, jumps are not, until they have stood for long."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from shopperd.clock import DISTRUST_SECONDS, SystemClock
+
+START = datetime(2026, 11, 25, tzinfo=UTC).timestamp()
+
+
+class Machine:
+    def __init__(self) -> None:
+        self.wall = START
+        self.awake = 1000.0
+
+    def pass_(self, seconds: float) -> None:
+        self.wall += seconds
+        self.awake += seconds
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
+
+
+@pytest.fixture
+def clock(machine: Machine) -> SystemClock:
+    return SystemClock(wall=lambda: machine.wall, awake=lambda: machine.awake)
+
+
+def test_time_passes_with_the_machine(machine: Machine, clock: SystemClock) -> None:
+    machine.pass_(3600)
+    assert clock.now().timestamp() == START + 3600
+
+
+def test_a_small_correction_is_followed(machine: Machine, clock: SystemClock) -> None:
+    machine.pass_(60)
+    machine.wall += 2.0
+    assert clock.now().timestamp() == START + 62
+
+
+@pytest.mark.parametrize("leap", [3600.0, -3600.0, 86400.0 * 3650])
+def test_a_jump_is_not_followed(machine: Machine, clock: SystemClock, leap: float) -> None:
+    machine.pass_(60)
+    machine.wall += leap
+    assert clock.now().timestamp() == pytest.approx(START + 60)
+    assert clock.jumped_seconds == pytest.approx(leap)
+
+
+def test_a_jump_that_stands_is_followed_in_the_end(machine: Machine, clock: SystemClock) -> None:
+    machine.wall += 86400
+    clock.now()
+    machine.pass_(DISTRUST_SECONDS)
+    assert clock.now().timestamp() == START + 86400 + DISTRUST_SECONDS
+    assert clock.jumped_seconds == 0
+
+
+def test_a_clock_that_jumps_again_has_to_stand_again(machine: Machine, clock: SystemClock) -> None:
+    machine.wall += 86400
+    clock.now()
+    machine.pass_(DISTRUST_SECONDS - 10)
+    machine.wall += 86400
+    clock.now()
+    machine.pass_(20)
+    assert clock.now().timestamp() == pytest.approx(START + DISTRUST_SECONDS + 10)
+
+
+def test_a_jump_that_is_put_back_leaves_nothing_behind(machine: Machine, clock: SystemClock) -> None:
+    machine.wall += 86400
+    clock.now()
+    machine.wall -= 86400
+    machine.pass_(5)
+    assert clock.now().timestamp() == START + 5
+    assert clock.jumped_seconds == 0
+
+
+async def test_sleeping_no_time_gives_way(clock: SystemClock) -> None:
+    before = clock.monotonic()
+    await clock.sleep(-1)
+    assert clock.monotonic() >= before
