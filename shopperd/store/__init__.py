@@ -1,0 +1,46 @@
+"""What must survive: the schema, its migrations, and the queries.
+
+A transaction is a plain function of a connection, run whole by `Store.run`. What belongs here: one module of queries a
+noun, each a plain function ``(conn, ...)`` without a clock and without an await. What does not: deciding anything.
+"""
+
+from shopperd.store import destroys, events, instances, memory, meta, sessions
+from shopperd.store.engine import Store, StoreMetrics
+from shopperd.store.errors import (
+    BadCursor,
+    Conflict,
+    StoreDamaged,
+    StoreError,
+    StoreFull,
+    StoreLocked,
+    StoreMoved,
+    StoreReadOnly,
+    StoreTooNew,
+    StoreUnreachable,
+)
+from shopperd.store.meta import Binding, StoreIdentity
+from shopperd.store.paging import Page
+
+__all__ = [
+    "BadCursor",
+    "Binding",
+    "Conflict",
+    "Page",
+    "Store",
+    "StoreDamaged",
+    "StoreError",
+    "StoreFull",
+    "StoreIdentity",
+    "StoreLocked",
+    "StoreMetrics",
+    "StoreMoved",
+    "StoreReadOnly",
+    "StoreTooNew",
+    "StoreUnreachable",
+    "destroys",
+    "events",
+    "instances",
+    "memory",
+    "meta",
+    "sessions",
+]

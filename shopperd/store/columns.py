@@ -1,0 +1,188 @@
+"""How our values lie in a column: the same meaning in SQLite and in PostgreSQL, and nothing that reads back differently.
+
+SQLite's tables are STRICT, so every type here becomes TEXT, INTEGER or REAL there.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import re
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import BigInteger, Boolean, Dialect, Double, Integer, Text, TypeDecorator
+from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy.dialects.sqlite import REAL
+from sqlalchemy.types import TypeEngine
+
+E = TypeVar("E", bound=enum.StrEnum)
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+"""NUL has no place in PostgreSQL's text, a lone surrogate none in UTF-8; a provider's JSON can hold both."""
+
+
+class UnreadableValueError(Exception):
+    """A column holds what no shopperd of this schema wrote there."""
+
+
+def key_text() -> Text:
+    """Text that is compared and ordered by its bytes, in every database alike."""
+    return Text().with_variant(Text(collation="C"), "postgresql")
+
+
+def row_number() -> TypeEngine[int]:
+    """A key that the database counts up."""
+    return BigInteger().with_variant(Integer(), "sqlite")
+
+
+def count() -> TypeEngine[int]:
+    """A whole number of 64 bits."""
+    return BigInteger().with_variant(Integer(), "sqlite")
+
+
+class Words(TypeDecorator[str]):
+    """Text of people or providers. What cannot be stored in it becomes U+FFFD, so that no odd answer stops the store."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Replace what cannot be stored."""
+        return None if value is None else _UNSTORABLE.sub("\ufffd", value)
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware time in UTC to the microsecond: text of fixed width in SQLite (it sorts), a timestamptz in PostgreSQL."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """PostgreSQL has a type for it."""
+        return dialect.type_descriptor(TIMESTAMP(timezone=True) if dialect.name == "postgresql" else Text())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Refuse a naive time: nobody knows when it is."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a time without a zone cannot be stored: {value.isoformat()}")
+        value = value.astimezone(UTC)
+        if dialect.name == "postgresql":
+            return value
+        return value.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Read it back in UTC."""
+        if value is None:
+            return None
+        try:
+            moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+        except (TypeError, ValueError):
+            raise UnreadableValueError(f"{value!r} is no time") from None
+        if moment.tzinfo is None:
+            raise UnreadableValueError(f"{value!r} is a time without a zone")
+        return moment.astimezone(UTC)
+
+
+class Id(TypeDecorator[UUID]):
+    """A UUID as its 36 characters, as people and tags write it."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Order by bytes."""
+        return dialect.type_descriptor(Text(collation="C") if dialect.name == "postgresql" else Text())
+
+    def process_bind_param(self, value: UUID | None, dialect: Dialect) -> str | None:
+        """Write the canonical form."""
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> UUID | None:
+        """Read it back."""
+        try:
+            return None if value is None else UUID(value)
+        except ValueError:
+            raise UnreadableValueError(f"{value!r} is no id") from None
+
+
+class Choice(TypeDecorator[E]):
+    """One word of an enumeration."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, words: type[E]) -> None:
+        super().__init__()
+        self.words = words
+
+    def process_bind_param(self, value: E | None, dialect: Dialect) -> str | None:
+        """Refuse a word that could not be read back."""
+        return None if value is None else self.words(value).value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> E | None:
+        """Read it back."""
+        try:
+            return None if value is None else self.words(value)
+        except ValueError:
+            raise UnreadableValueError(f"{value!r} is no {self.words.__name__}") from None
+
+
+class Number(TypeDecorator[float]):
+    """A finite number of 64 bits: NaN and the infinities would compare as nobody expects."""
+
+    impl = Double
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """SQLite's STRICT tables know REAL only; in PostgreSQL that word would mean half of the precision."""
+        return dialect.type_descriptor(REAL() if dialect.name == "sqlite" else Double())
+
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:
+        """Refuse what is not finite."""
+        if value is not None and not math.isfinite(value):
+            raise ValueError(f"not a finite number: {value}")
+        return value
+
+
+class Flag(TypeDecorator[bool]):
+    """Yes or no."""
+
+    impl = Boolean
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """SQLite has no type for it."""
+        return dialect.type_descriptor(Integer() if dialect.name == "sqlite" else Boolean())
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> bool | None:
+        """Read it back as a bool."""
+        return None if value is None else bool(value)
+
+
+class Json(TypeDecorator[Any]):
+    """A value as JSON text; with `shape`, read back as that attrs class. Errors never show the text: it may hold secrets."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, shape: type[Any] | None = None) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """Write it; times, ids and enumerations become their text."""
+        return None if value is None else msgspec.json.encode(value, order="sorted").decode()
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """Read it back."""
+        if value is None:
+            return None
+        try:
+            return msgspec.json.decode(value, type=Any if self.shape is None else self.shape)
+        except (msgspec.MsgspecError, UnicodeError):
+            raise UnreadableValueError("a column of JSON cannot be read") from None

@@ -1,0 +1,25 @@
+"""The two places where SQLite and PostgreSQL are spoken to differently. Everything else is one set of queries."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, Table, text
+from sqlalchemy.dialects import postgresql, sqlite
+
+_EVENTS_LOCK = 0x73686F70_00000001
+"""Any number will do, as long as all replicas use the same; the upper half spells "shop"."""
+
+
+def insert(conn: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that knows ON CONFLICT. Both dialects write it alike; SQLAlchemy has a class for each."""
+    return postgresql.insert(table) if conn.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def wait_for_turn(conn: Connection) -> None:
+    """From here to the commit, no other transaction numbers an event.
+
+    PostgreSQL hands out numbers before the commit, so without this a reader that follows the trail could see 8, and 7
+    a moment later and never. The lock belongs to the transaction (it ends with it, behind a pooler too). SQLite has one
+    writer anyway.
+    """
+    if conn.dialect.name == "postgresql":
+        conn.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _EVENTS_LOCK})

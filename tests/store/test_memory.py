@@ -1,0 +1,54 @@
+from datetime import datetime, timedelta
+
+import pytest
+
+from shopperd.model import MemorySpan
+from shopperd.store import Store, memory
+from tests.store.nouns import START
+
+GAP = 60.0
+
+
+def _at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def _beat(store: Store, *seconds: float) -> list[MemorySpan]:
+    for moment in seconds:
+        store.run_sync(memory.beat, _at(moment), GAP)
+    return store.run_sync(memory.spans)
+
+
+def test_beats_without_a_gap_make_one_span(store: Store) -> None:
+    assert _beat(store, 0, 60, 120) == [MemorySpan(_at(0), _at(120))]
+
+
+def test_a_beat_after_a_gap_opens_a_new_span(store: Store) -> None:
+    assert _beat(store, 0, 60, 121) == [MemorySpan(_at(0), _at(60)), MemorySpan(_at(121), _at(121))]
+
+
+def test_a_start_opens_a_new_span_however_short_the_pause(store: Store) -> None:
+    _beat(store, 0, 10)
+    store.run_sync(memory.wake, _at(10.5))
+    assert _beat(store, 20) == [MemorySpan(_at(0), _at(10)), MemorySpan(_at(10.5), _at(20))]
+
+
+def test_a_clock_that_is_set_back_opens_a_new_span(store: Store) -> None:
+    assert _beat(store, 3600, 0) == [MemorySpan(_at(3600), _at(3600)), MemorySpan(_at(0), _at(0))]
+
+
+def test_a_clock_that_is_slewed_back_a_little_breaks_nothing(store: Store) -> None:
+    assert _beat(store, 0, 10, 8, 20) == [MemorySpan(_at(0), _at(20))]
+
+
+def test_spans_since_a_moment_are_those_that_were_awake_then_or_later(store: Store) -> None:
+    _beat(store, 0, 30, 500, 520, 1000)
+    assert [span.started_at for span in store.run_sync(memory.spans, _at(520))] == [_at(500), _at(1000)]
+    assert [span.started_at for span in store.run_sync(memory.spans, _at(521))] == [_at(1000)]
+
+
+@pytest.mark.parametrize(("limit", "left"), [(1, 2), (9, 1)])
+def test_old_spans_are_pruned_but_never_the_newest(store: Store, limit: int, left: int) -> None:
+    _beat(store, 0, 500, 1000)
+    store.run_sync(memory.prune_spans, _at(9000), limit)
+    assert len(store.run_sync(memory.spans)) == left
