@@ -1,0 +1,361 @@
+"""The one place where HTTP leaves: limiter, one request, error mapping, metrics.
+
+`Transport.fetch` waits for its turn, sends once, and turns whatever comes back into a value or into an error
+of the contract. A request is never repeated here, and no redirect is followed. What actually talks is a
+`Sender`: aiohttp in production (`providers.sender`), a pretend marketplace in simulations.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final, Protocol, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+from attrs import field, frozen
+from multidict import CIMultiDict
+
+import shopperd
+from shopperd.clock import Clock
+from shopperd.providers.contract import URGENT, AuthFailed, BadAnswer, ProviderError, RateLimited, Unclear
+from shopperd.providers.limiter import Blocks, Endpoint, Limiter
+from shopperd.providers.pacing import HINT_SECONDS_MAX, QUOTA_SECONDS_MAX
+from shopperd.telemetry import Metrics
+
+BODY_BYTES_MAX = 32 * 2**20
+"""Enough for thousands of instances; more than that is not an answer but an attack on our memory."""
+WORDS_MAX = 200
+_OPAQUE = re.compile(r"[A-Za-z0-9+/_=]{32,}")
+_SPACES = re.compile(r"\s+")
+_HIDDEN_MIN = 4
+"""Shorter values hide nothing, and masking them would riddle every text."""
+
+
+@frozen
+class Call:
+    """One request, as an adapter asks for it.
+
+    Attributes:
+        path: absolute, without the query.
+        query: never a secret, since addresses end up in other people's logs.
+        json, form: the body, one of the two or none.
+        hidden: values that must not show up in an error's text, though the provider may echo them.
+        timeout_seconds: for the request in all; None for the account's.
+        body_limit_bytes: of the answer, before and after decompression.
+    """
+
+    endpoint: Endpoint
+    method: str
+    path: str
+    query: Mapping[str, str] = field(factory=dict)
+    json: object | None = field(default=None, repr=False)
+    form: Mapping[str, str] | None = field(default=None, repr=False)
+    hidden: tuple[str, ...] = field(default=(), repr=False)
+    timeout_seconds: float | None = None
+    body_limit_bytes: int = BODY_BYTES_MAX
+
+
+@frozen
+class HttpRequest:
+    """One request, as it goes out. `timeout_seconds` is for all of it, from the connection to the last byte."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None = field(repr=False)
+    timeout_seconds: float
+    body_limit_bytes: int
+
+
+def _case_insensitive(headers: Mapping[str, str]) -> Mapping[str, str]:
+    return CIMultiDict(headers)
+
+
+@frozen
+class Reply:
+    """One answer, whatever its status. Header names match in any case."""
+
+    status: int
+    headers: Mapping[str, str] = field(factory=dict, converter=_case_insensitive, repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+class Sender(Protocol):
+    """Sends a request once and never again.
+
+    Raises `Unclear` where no answer came and `BadAnswer` where it cannot be read, and nothing else.
+    """
+
+    async def send(self, request: HttpRequest) -> Reply:
+        """The answer, in full."""
+
+    async def close(self) -> None:
+        """Give back connections; calls in flight end with an error."""
+
+
+class Throttled(RateLimited):
+    """Too many requests, with what more the answer tells the limiter.
+
+    Attributes:
+        threshold_seconds: the spacing that the provider names.
+        blocks: what it shuts; None for the provider's usual.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        retry_after_seconds: float | None = None,
+        cause: str = "429",
+        *,
+        threshold_seconds: float | None = None,
+        blocks: Blocks | None = None,
+    ) -> None:
+        super().__init__(message, retry_after_seconds, cause)
+        self.threshold_seconds = threshold_seconds
+        self.blocks = blocks
+
+
+class Understood(enum.Enum):
+    """What `classify` says of an answer that is one, although its status tells otherwise."""
+
+    ANSWER = "answer"
+
+
+UNDERSTOOD: Final = Understood.ANSWER
+
+Classify = Callable[[Reply], "ProviderError | Understood | None"]
+"""What a provider's own words in an answer mean: an error, an answer, or None for the rules that hold for
+everybody.
+
+The error's text is taken for the provider's words: the transport cleans it, and puts the request in front.
+"""
+T = TypeVar("T")
+
+
+class Transport:
+    """Sends the calls of one account."""
+
+    def __init__(
+        self,
+        *,
+        account: str,
+        provider: str,
+        base_url: str,
+        sender: Sender,
+        limiter: Limiter,
+        headers: Callable[[], Mapping[str, str]],
+        metrics: Metrics,
+        clock: Clock,
+        request_timeout: float,
+    ) -> None:
+        """`headers` is asked at each call, so that a secret which changed is the new one at once."""
+        self._labels = {"account": account, "provider": provider}
+        self._base_url = base_url.rstrip("/")
+        self._sender = sender
+        self._limiter = limiter
+        self._headers = headers
+        self._metrics = metrics
+        self._clock = clock
+        self._request_timeout = request_timeout
+
+    async def call(self, call: Call, classify: Classify) -> Reply:
+        """The answer to this call.
+
+        Raises:
+            ProviderError: what `classify` says, else by the general rules: 3xx and strange statuses
+                `BadAnswer`, 401 and 403 `AuthFailed`, 408 and 5xx `Unclear`, 429 `RateLimited`.
+        """
+        return await self.fetch(call, classify, lambda reply: reply)
+
+    async def fetch(self, call: Call, classify: Classify, read: Callable[[Reply], T]) -> T:
+        """What `read` makes of the answer; it may raise a `ProviderError`, which counts as the call's
+        outcome."""
+        headers = dict(self._headers())
+        hidden = tuple(_secrets(headers, call))
+        request = self._request(call, headers)
+        began = self._clock.monotonic()
+        await self._limiter.wait(call.endpoint, urgent=URGENT.get())
+        sent = self._clock.monotonic()
+        self._metrics.ratelimit_wait_seconds.labels(**self._labels, endpoint=call.endpoint.value).observe(sent - began)
+        reply: Reply | None = None
+        try:
+            try:
+                reply = await self._sender.send(request)
+            finally:
+                seconds = self._clock.monotonic() - sent
+            self._check(reply, classify)
+            value = read(reply)
+        except ProviderError as error:
+            error.args = (_sentence(call, reply, str(error), hidden),)
+            self._observe(call.endpoint, seconds, error.outcome)
+            self._tell(call.endpoint, reply, error)
+            raise
+        self._observe(call.endpoint, seconds, "ok")
+        self._tell(call.endpoint, reply, None)
+        return value
+
+    async def close(self) -> None:
+        """Give back connections; calls in flight end with an error."""
+        await self._sender.close()
+
+    def _request(self, call: Call, headers: Mapping[str, str]) -> HttpRequest:
+        sent_headers = {
+            "User-Agent": f"shopperd/{shopperd.__version__}",
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+            **headers,
+        }
+        body: bytes | None = None
+        if call.json is not None:
+            body = msgspec.json.encode(call.json)
+            sent_headers["Content-Type"] = "application/json"
+        elif call.form is not None:
+            body = urlencode(call.form).encode()
+            sent_headers["Content-Type"] = "application/x-www-form-urlencoded"
+        query = f"?{urlencode(call.query)}" if call.query else ""
+        return HttpRequest(
+            method=call.method,
+            url=f"{self._base_url}{call.path}{query}",
+            headers=sent_headers,
+            body=body,
+            timeout_seconds=self._request_timeout if call.timeout_seconds is None else call.timeout_seconds,
+            body_limit_bytes=call.body_limit_bytes,
+        )
+
+    def _check(self, reply: Reply, classify: Classify) -> None:
+        verdict = classify(reply)
+        if verdict is UNDERSTOOD:
+            return
+        error = verdict or self._general(reply)
+        if error is not None:
+            raise error
+
+    def _general(self, reply: Reply) -> ProviderError | None:
+        """What a status means at every provider."""
+        status = reply.status
+        if 200 <= status < 300:
+            return None
+        said = words(reply)
+        if status == 429:
+            return RateLimited(said, retry_hint(reply, self._clock.now()))
+        if status in (401, 403):
+            return AuthFailed(said)
+        if status == 408:
+            return Unclear(said, "timeout")
+        if 500 <= status < 600:
+            return Unclear(said, "server")
+        return BadAnswer("a redirect, not followed" if 300 <= status < 400 else said)
+
+    def _tell(self, endpoint: Endpoint, reply: Reply | None, error: ProviderError | None) -> None:
+        if isinstance(error, Throttled):
+            self._limiter.refused(endpoint, error.retry_after_seconds, error.threshold_seconds, error.blocks)
+        elif isinstance(error, RateLimited):
+            self._limiter.refused(endpoint, error.retry_after_seconds)
+        elif reply is not None and reply.status == 429:
+            self._limiter.refused(endpoint, retry_hint(reply, self._clock.now()))
+        elif reply is not None and reply.status < 500:
+            self._limiter.succeeded(endpoint)
+
+    def _observe(self, endpoint: Endpoint, seconds: float, outcome: str) -> None:
+        labels = {**self._labels, "operation": endpoint.operation, "outcome": outcome}
+        self._metrics.provider_requests_total.labels(**labels).inc()
+        self._metrics.provider_request_duration_seconds.labels(**labels).observe(seconds)
+
+
+def retry_hint(reply: Reply, now: datetime) -> float | None:
+    """When to try again, in seconds from now, by ``Retry-After`` (seconds or a date) or ``X-RateLimit-Reset``
+    (epoch).
+
+    Between 0 and an hour; None if there is no hint that makes sense.
+    """
+    hint = _retry_after(reply.headers.get("Retry-After"), now)
+    if hint is None:
+        hint = reset_hint(reply, now)
+    return None if hint is None else min(max(hint, 0.0), HINT_SECONDS_MAX)
+
+
+def reset_hint(reply: Reply, now: datetime) -> float | None:
+    """When a quota starts anew, in seconds from now, by ``X-RateLimit-Reset``; between 0 and 25 hours."""
+    reset = _number(reply.headers.get("X-RateLimit-Reset"))
+    if reset is None:
+        return None
+    # Some count in milliseconds, and some tell the seconds left instead of a moment.
+    moment = reset / 1000 if reset > _EPOCH_MILLIS_MIN else reset
+    left = moment - now.timestamp() if moment > _EPOCH_MIN else moment
+    return min(max(left, 0.0), QUOTA_SECONDS_MAX)
+
+
+_EPOCH_MIN = 1e9
+_EPOCH_MILLIS_MIN = 1e11
+
+
+def _retry_after(value: str | None, now: datetime) -> float | None:
+    if value is None:
+        return None
+    seconds = _number(value)
+    if seconds is not None:
+        return seconds
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - now).total_seconds()
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        number = float(value) if value is not None and len(value) <= _NUMBER_CHARS_MAX else math.nan
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+_NUMBER_CHARS_MAX = 32
+
+
+def words(reply: Reply) -> str:
+    """What the provider says in an answer, as far as it is for people: its error fields, or its plain text."""
+    try:
+        said = msgspec.json.decode(reply.body)
+    except (ValueError, RecursionError):
+        text = reply.body[:_TEXT_BYTES_MAX].decode(errors="replace").strip()
+        return "a page of HTML" if text.startswith("<") else text or "an empty body"
+    if isinstance(said, dict):
+        parts = [said[key] for key in ("error", "code", "msg", "message", "detail") if key in said]
+        return "; ".join(part for part in parts if isinstance(part, str))
+    return said if isinstance(said, str) else ""
+
+
+_TEXT_BYTES_MAX = 2000
+
+
+def _secrets(headers: Mapping[str, str], call: Call) -> Iterator[str]:
+    for value in headers.values():
+        yield value
+        yield from value.split()
+    yield from (call.form or {}).values()
+    yield from call.hidden
+
+
+def _sentence(call: Call, reply: Reply | None, text: str, hidden: tuple[str, ...]) -> str:
+    what = f"{call.method} {call.path}" + ("" if reply is None else f": HTTP {reply.status}")
+    return f"{what}: {clean(text, hidden)}" if text else what
+
+
+def clean(text: str, hidden: tuple[str, ...] = ()) -> str:
+    """Somebody else's text made fit for a log: one line, printable, short, without secrets or anything that
+    looks like one."""
+    for value in sorted(hidden, key=len, reverse=True):
+        if len(value) >= _HIDDEN_MIN:
+            text = text.replace(value, "***")
+    text = _OPAQUE.sub("***", text)
+    text = "".join(c if c.isprintable() else " " for c in text)
+    text = _SPACES.sub(" ", text).strip()
+    return text if len(text) <= WORDS_MAX else text[: WORDS_MAX - 1] + "…"

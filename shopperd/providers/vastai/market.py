@@ -1,0 +1,340 @@
+"""Vast.ai's market: what to ask for, what a row means, and how to see all of it.
+
+A search answers with a limited number of rows, and not with the cheapest ones, so that one with exactly the
+limit was cut off and a walk up the price would not page through the rest. What was cut off is asked for again
+in parts: by GPU name, since a row has exactly one, and a single name by price.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from attrs import evolve, frozen
+
+from shopperd.clock import Clock
+from shopperd.model import Offer
+from shopperd.providers.contract import (
+    BadAnswer,
+    OfferFilter,
+    OfferList,
+    RateLimited,
+    Unclear,
+)
+from shopperd.providers.gpus import all_vastai_names, canonical, matches, usable_mb, vastai_names
+from shopperd.providers.vastai import wire
+from shopperd.providers.vastai.instances import GPUS_MAX, NAME, PRICE_PER_HOUR_MAX, sane_price
+
+DEFAULT_DISK_GB = 16.0
+"""What is rented if nobody says otherwise. It is part of the price, so the search must know of it too."""
+ROWS_MAX = 20_000
+"""The limit that is sent: without one the API chooses, and a market of all there is has some ten thousand
+rows."""
+CAP_ROWS = 64
+"""However much is asked for, some searches end here."""
+SEARCHES_MAX = 60
+"""One after the other at 6 s, this is as long as a market may take to be seen; then it stays partial."""
+PRICE_RATIO_MIN = 1.02
+"""A band of prices this narrow is not split any more."""
+ROWS_PER_TURN = 250
+"""Rows that are read before the event loop gets its turn: a few milliseconds."""
+BID_SUFFIX = "-bid"
+
+
+@frozen
+class Part:
+    """A part of the market: the GPU names that are asked for, and a band of prices.
+
+    Attributes:
+        names: display names; None for all.
+        others: `names` are those that are *not* asked for.
+        price_from, price_below: USD per hour; None for open.
+    """
+
+    names: tuple[str, ...] | None = None
+    others: bool = False
+    price_from: float | None = None
+    price_below: float | None = None
+
+
+@frozen
+class Seen:
+    """What a search of a part came to."""
+
+    part: Part
+    rows: Sequence[wire.OfferRow]
+    cut_off: bool
+    unreadable: int = 0
+
+
+Search = Callable[[Part], Awaitable[tuple[object, ...]]]
+"""Sends one search and gives its rows, undecoded."""
+
+
+def first_part(filter: OfferFilter) -> Part:
+    """The whole of what a filter asks for. A GPU that Vast.ai may call anything is looked for among all."""
+    return Part(names=(vastai_names(filter.gpu) or None) if filter.gpu is not None else None)
+
+
+def query(filter: OfferFilter, part: Part) -> dict[str, object]:
+    """The body of a search.
+
+    `verified` is always sent, since what its absence means differs from time to time: as documented only
+    verified machines, as recorded all of them. `rented` and `external` are what official clients send too.
+    """
+    body: dict[str, object] = {
+        "verified": {"in": [True, False]} if filter.verified is None else {"eq": filter.verified},
+        "rentable": {"eq": True},
+        "rented": {"eq": False},
+        "external": {"eq": False},
+        "order": [["dph_total", "asc"]],
+        "type": "bid" if filter.interruptible else "on-demand",
+        "limit": ROWS_MAX,
+        "allocated_storage": DEFAULT_DISK_GB,
+    }
+    if part.names is not None:
+        body["gpu_name"] = {"notin" if part.others else "in": list(part.names)}
+    if filter.gpu_count is not None:
+        body["num_gpus"] = {"eq": filter.gpu_count}
+    if filter.min_vram_gb is not None:
+        body["gpu_ram"] = {"gte": usable_mb(filter.min_vram_gb)}
+    if filter.min_reliability is not None:
+        body["reliability"] = {"gte": filter.min_reliability}
+    if filter.location is not None and (country := _country(filter.location)) is not None:
+        body["geolocation"] = {"eq": country}
+    price: dict[str, float] = {}
+    if part.price_from is not None:
+        price["gte"] = part.price_from
+    if part.price_below is not None:
+        price["lt"] = part.price_below
+    if filter.max_price_per_hour is not None:
+        price["lte"] = filter.max_price_per_hour
+    if price:
+        body["dph_total"] = price
+    return body
+
+
+async def survey(filter: OfferFilter, account: str, search: Search, clock: Clock, known_names: set[str]) -> OfferList:
+    """All offers that fit, with as many searches as it takes, up to `SEARCHES_MAX`.
+
+    `known_names` are GPU names met before that our table lacks; new ones are added.
+
+    Raises:
+        ProviderError: the first search failed. When a later one fails the market stays partial.
+    """
+    tally = _Tally(filter, account)
+    open_parts = [first_part(filter)]
+    searches = 0
+    while open_parts:
+        if searches >= SEARCHES_MAX:
+            tally.partial = True
+            break
+        part = open_parts.pop()
+        try:
+            seen = await _look(part, search, clock)
+        except (RateLimited, Unclear, BadAnswer):
+            if searches == 0:
+                raise
+            tally.partial = True
+            break
+        searches += 1
+        await tally.take(seen, clock)
+        known_names.update(row.gpu_name for row in seen.rows if row.gpu_name)
+        if seen.cut_off:
+            parts = split(seen, known_names)
+            tally.partial |= not parts
+            open_parts.extend(parts)
+    return tally.offers()
+
+
+async def _look(part: Part, search: Search, clock: Clock) -> Seen:
+    raw_rows = await search(part)
+    rows: list[wire.OfferRow] = []
+    unreadable = 0
+    for number, raw in enumerate(raw_rows, start=1):
+        row = wire.read_row(raw, wire.OfferRow)
+        if row is None:
+            unreadable += 1
+        else:
+            rows.append(row)
+        if number % ROWS_PER_TURN == 0:
+            await clock.sleep(0)
+    return Seen(part, rows, len(raw_rows) in (CAP_ROWS, ROWS_MAX), unreadable)
+
+
+def split(seen: Seen, known_names: Iterable[str]) -> list[Part]:
+    """The parts of a part that was cut off; none if it cannot be split any further."""
+    part = seen.part
+    if part.names is None or part.others:
+        known = {*all_vastai_names(), *known_names}
+        fresh = tuple(sorted(known - set(part.names or ())))
+        if not fresh:
+            return _by_price(seen)
+        return [evolve(part, names=tuple(sorted(known)), others=True), *_halves(evolve(part, others=False), fresh)]
+    if len(part.names) > 1:
+        return _halves(part, part.names)
+    return _by_price(seen)
+
+
+def _halves(part: Part, names: tuple[str, ...]) -> list[Part]:
+    middle = len(names) // 2
+    return [evolve(part, names=half) for half in (names[middle:], names[:middle]) if half]
+
+
+def _by_price(seen: Seen) -> list[Part]:
+    """Two bands that meet at the middle of the prices that were seen, if that leaves two."""
+    part = seen.part
+    prices = sorted(price for row in seen.rows if (price := sane_price(row.dph_total)))
+    if not prices or prices[-1] < prices[0] * PRICE_RATIO_MIN:
+        return []
+    middle = prices[len(prices) // 2]
+    low, high = part.price_from or 0.0, part.price_below or PRICE_PER_HOUR_MAX
+    if middle <= max(low, prices[0]) or middle >= high:
+        middle = (prices[0] + prices[-1]) / 2
+    if not max(low, prices[0]) < middle < high:
+        return []
+    return [evolve(part, price_from=middle), evolve(part, price_below=middle)]
+
+
+class _Tally:
+    """Puts the answers of several searches together: each offer once, whatever fell out counted by reason."""
+
+    def __init__(self, filter: OfferFilter, account: str) -> None:
+        self._filter = filter
+        self._account = account
+        self._offers: dict[str, Offer] = {}
+        self._rejected: Counter[str] = Counter()
+        self._rejected_ids: set[tuple[str, str]] = set()
+        self._unknown: set[str] = set()
+        self.partial = False
+
+    async def take(self, seen: Seen, clock: Clock) -> None:
+        self._rejected["unreadable"] += seen.unreadable
+        for number, row in enumerate(seen.rows, start=1):
+            offer = to_offer(row, self._filter, self._account)
+            if isinstance(offer, str):
+                self._reject(row, offer)
+            elif offer.id not in self._offers or offer.price_per_hour > self._offers[offer.id].price_per_hour:
+                # Of two prices for one offer the higher one is promised.
+                self._offers[offer.id] = offer
+                if row.gpu_name and not canonical(NAME, row.gpu_name, row.gpu_ram).known:
+                    self._unknown.add(row.gpu_name)
+            if number % ROWS_PER_TURN == 0:
+                await clock.sleep(0)
+
+    def offers(self) -> OfferList:
+        """What came of it, cheapest first."""
+        return OfferList(
+            offers=tuple(sorted(self._offers.values(), key=lambda offer: (offer.price_per_hour, offer.id))),
+            partial=self.partial,
+            rejected={reason: count for reason, count in self._rejected.items() if count},
+            unknown_gpus=tuple(sorted(self._unknown)),
+        )
+
+    def _reject(self, row: wire.OfferRow, reason: str) -> None:
+        """Counted once, although the parts of a market repeat rows of the answer that was cut off."""
+        offer_id = _offer_id(row)
+        if offer_id is not None:
+            if (offer_id, reason) in self._rejected_ids:
+                return
+            self._rejected_ids.add((offer_id, reason))
+        self._rejected[reason] += 1
+
+
+def to_offer(row: wire.OfferRow, filter: OfferFilter, account: str) -> Offer | str:
+    """The offer that a row tells of, or why it is none that fits: one of a bounded set of words."""
+    provider_id = _offer_id(row)
+    if provider_id is None:
+        return "no_id"
+    if row.gpu_name is None:
+        return "no_gpu"
+    if row.num_gpus is None or not 0 < row.num_gpus <= GPUS_MAX:
+        return "no_gpu_count"
+    price = _price(row, filter.interruptible)
+    if isinstance(price, str):
+        return price
+    if row.rentable is False or row.rented is True or row.external is True:
+        return "not_rentable"
+    if row.is_bid is True and not filter.interruptible:
+        # Its price would be a bid, which is a promise of less.
+        return "other_market"
+    gpu = canonical(NAME, row.gpu_name, row.gpu_ram)
+    offer = Offer(
+        id=f"{NAME}-{provider_id}{BID_SUFFIX if filter.interruptible else ''}",
+        provider=NAME,
+        provider_id=provider_id,
+        account=account,
+        gpu=gpu.name,
+        gpu_count=row.num_gpus,
+        vram_gb=gpu.vram_gb,
+        price_per_hour=price,
+        location=_location(row.geolocation),
+        reliability=_reliability(row),
+        verified=_verified(row),
+        interruptible=filter.interruptible,
+        disk_gb=row.disk_space if row.disk_space is not None and row.disk_space >= 0 else None,
+    )
+    return offer if _fits(offer, filter) else "not_wanted"
+
+
+def _fits(offer: Offer, filter: OfferFilter) -> bool:
+    """Every condition once more: the API does not apply all of them, and not all of them always."""
+    return (
+        (filter.gpu is None or matches(filter.gpu, offer.gpu, offer.vram_gb))
+        and (filter.gpu_count is None or offer.gpu_count == filter.gpu_count)
+        and (filter.min_vram_gb is None or (offer.vram_gb is not None and offer.vram_gb >= filter.min_vram_gb))
+        and (filter.max_price_per_hour is None or offer.price_per_hour <= filter.max_price_per_hour)
+        and (filter.location is None or _is_at(offer.location, filter.location))
+        and (
+            filter.min_reliability is None
+            or (offer.reliability is not None and offer.reliability >= filter.min_reliability)
+        )
+        and (filter.verified is None or offer.verified is filter.verified)
+    )
+
+
+def _offer_id(row: wire.OfferRow) -> str | None:
+    return wire.identifier(row.id) or wire.identifier(row.ask_contract_id)
+
+
+def _price(row: wire.OfferRow, interruptible: bool) -> float | str:
+    """USD per hour with the default disk, or why there is none. Another field never stands in for it."""
+    if row.dph_total is None:
+        return "no_price"
+    price = row.dph_total
+    if interruptible and row.min_bid is not None:
+        # The least bid can be above what the row promises, and less than that rents nothing.
+        price = max(price, row.min_bid)
+    return price if 0 < price <= PRICE_PER_HOUR_MAX else "bad_price"
+
+
+def _reliability(row: wire.OfferRow) -> float | None:
+    return next((r for r in (row.reliability2, row.reliability) if r is not None and 0 <= r <= 1), None)
+
+
+def _verified(row: wire.OfferRow) -> bool | None:
+    """By the word in ``verification``; ``unverified`` and ``deverified`` are both a no."""
+    if (told := wire.truth(row.verified)) is not None:
+        return told
+    word = wire.stripped(row.verification) or wire.stripped(row.verified)
+    return None if word is None else word.lower() == "verified"
+
+
+def _location(raw: str | None) -> str | None:
+    """``Quebec, CA``; where the region is empty (``, US``) only the country."""
+    location = (raw or "").strip(" ,")
+    return location or None
+
+
+def _country(location: str) -> str | None:
+    code = location.rpartition(",")[2].strip().upper()
+    return code if len(code) == 2 and code.isascii() and code.isalpha() else None
+
+
+def _is_at(location: str | None, wanted: str) -> bool:
+    if location is None:
+        return False
+    asked = wanted.strip(" ,")
+    if len(asked) == 2:
+        return _country(location) == asked.upper()
+    return asked.casefold() in location.casefold()

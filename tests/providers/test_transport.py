@@ -1,0 +1,326 @@
+"""The transport's rules, over a pretended sender."""
+
+import json
+from datetime import timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shopperd.providers.contract import (
+    AuthFailed,
+    BadAnswer,
+    InstanceNotFound,
+    ProviderError,
+    RateLimited,
+    Refused,
+    Unclear,
+)
+from shopperd.providers.limiter import Blocks, Endpoint, Limiter, Published
+from shopperd.providers.transport import (
+    UNDERSTOOD,
+    WORDS_MAX,
+    Call,
+    Reply,
+    Throttled,
+    Transport,
+    Understood,
+    clean,
+    retry_hint,
+    words,
+)
+from shopperd.settings import LimitSettings
+from shopperd.telemetry import Metrics
+from tests.clocks import FakeClock
+from tests.providers.senders import Answer, ListSender
+
+KEY = "sk-0123456789"
+LIST = Call(Endpoint.LIST, "GET", "/api/v1/instances/", query={"limit": "25", "order_by": '[{"col":"id"}]'})
+CREATE = Call(Endpoint.CREATE, "PUT", "/api/v0/asks/7/", json={"label": "shopper-1"}, hidden=("hunter22",))
+LABELS = {"account": "main", "provider": "vastai"}
+
+
+def nothing_special(reply: Reply) -> ProviderError | Understood | None:
+    return None
+
+
+def transport(clock: FakeClock, metrics: Metrics, *answers: Answer) -> tuple[Transport, ListSender, Limiter]:
+    sender = ListSender(*answers)
+    limiter = Limiter(clock, Published({Endpoint.LIST: 1.0}), LimitSettings(), metrics=metrics, **LABELS)
+    subject = Transport(
+        base_url="https://market.test/",
+        sender=sender,
+        limiter=limiter,
+        headers=lambda: {"Authorization": f"Bearer {KEY}"},
+        metrics=metrics,
+        clock=clock,
+        request_timeout=120.0,
+        **LABELS,
+    )
+    return subject, sender, limiter
+
+
+def body(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+async def test_a_request_carries_what_the_call_says(clock: FakeClock, metrics: Metrics) -> None:
+    subject, sender, _ = transport(clock, metrics, Reply(200, {}, b"[]"))
+    reply = await subject.call(LIST, nothing_special)
+    await subject.call(CREATE, nothing_special)
+    await subject.call(
+        Call(Endpoint.SHOW, "POST", "/form", form={"a": "1 2", "b": "&"}, timeout_seconds=3), nothing_special
+    )
+    get, put, post = sender.requests
+    assert reply.body == b"[]"
+    assert get.url == ("https://market.test/api/v1/instances/?limit=25&order_by=%5B%7B%22col%22%3A%22id%22%7D%5D")
+    assert get.body is None
+    assert "Content-Type" not in get.headers
+    assert get.headers["Authorization"] == f"Bearer {KEY}"
+    assert get.timeout_seconds == 120.0
+    assert (put.method, put.body, put.headers["Content-Type"]) == (
+        "PUT",
+        b'{"label":"shopper-1"}',
+        "application/json",
+    )
+    assert post.body == b"a=1+2&b=%26"
+    assert post.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert post.timeout_seconds == 3
+
+
+async def test_no_secret_is_in_a_repr(clock: FakeClock, metrics: Metrics) -> None:
+    subject, sender, _ = transport(clock, metrics, Reply(200))
+    await subject.call(Call(Endpoint.SHOW, "POST", "/x", form={"key": KEY}, hidden=(KEY,)), nothing_special)
+    shown = repr(sender.requests) + repr(Call(Endpoint.SHOW, "POST", "/x", form={"k": KEY}, json={"k": KEY}))
+    assert KEY not in shown
+    assert KEY not in repr(Reply(200, {"k": KEY}, KEY.encode()))
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "outcome"),
+    [
+        (301, BadAnswer, "bad_answer"),
+        (308, BadAnswer, "bad_answer"),
+        (304, BadAnswer, "bad_answer"),
+        (400, BadAnswer, "bad_answer"),
+        (401, AuthFailed, "auth"),
+        (403, AuthFailed, "auth"),
+        (404, BadAnswer, "bad_answer"),
+        (408, Unclear, "timeout"),
+        (418, BadAnswer, "bad_answer"),
+        (429, RateLimited, "rate_limited"),
+        (500, Unclear, "server"),
+        (504, Unclear, "server"),
+        (599, Unclear, "server"),
+        (999, BadAnswer, "bad_answer"),
+        (101, BadAnswer, "bad_answer"),
+    ],
+)
+async def test_a_status_means_the_same_at_every_provider(
+    clock: FakeClock, metrics: Metrics, status: int, error: type[ProviderError], outcome: str
+) -> None:
+    subject, sender, _ = transport(clock, metrics, Reply(status, {"Location": "https://evil.test/"}, b"words"))
+    with pytest.raises(error) as caught:
+        await subject.call(LIST, nothing_special)
+    assert caught.value.outcome == outcome
+    assert len(sender.requests) == 1
+    assert (
+        metrics.registry.get_sample_value(
+            "shopperd_provider_requests_total",
+            {**LABELS, "operation": "list_all_instances", "outcome": outcome},
+        )
+        == 1
+    )
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+async def test_a_2xx_is_an_answer(clock: FakeClock, metrics: Metrics, status: int) -> None:
+    subject, _, _ = transport(clock, metrics, Reply(status))
+    assert (await subject.call(LIST, nothing_special)).status == status
+
+
+async def test_the_providers_own_words_come_before_the_general_rules(clock: FakeClock, metrics: Metrics) -> None:
+    subject, _, _ = transport(clock, metrics, Reply(404))
+    with pytest.raises(InstanceNotFound):
+        await subject.call(LIST, lambda reply: InstanceNotFound("no_such_instance"))
+
+
+async def test_an_answer_that_the_adapter_understands_is_one_whatever_its_status(
+    clock: FakeClock, metrics: Metrics
+) -> None:
+    subject, _, _ = transport(clock, metrics, Reply(400, {}, b'{"new_contract": 5}'))
+    assert (await subject.call(CREATE, lambda reply: UNDERSTOOD)).status == 400
+
+
+async def test_what_reading_raises_is_the_outcome_of_the_call(clock: FakeClock, metrics: Metrics) -> None:
+    subject, _, _ = transport(clock, metrics, Reply(200, {}, b"{}"))
+
+    def read(reply: Reply) -> int:
+        raise BadAnswer("no list of instances")
+
+    with pytest.raises(BadAnswer, match=r"^GET /api/v1/instances/: HTTP 200: no list of instances$"):
+        await subject.fetch(LIST, nothing_special, read)
+    labels = {**LABELS, "operation": "list_all_instances"}
+    value = metrics.registry.get_sample_value
+    assert value("shopperd_provider_requests_total", {**labels, "outcome": "bad_answer"}) == 1
+    assert not value("shopperd_provider_requests_total", {**labels, "outcome": "ok"})
+
+
+async def test_what_reading_gives_is_given_back(clock: FakeClock, metrics: Metrics) -> None:
+    subject, _, _ = transport(clock, metrics, Reply(200, {}, b"12"))
+    assert await subject.fetch(LIST, nothing_special, lambda reply: int(reply.body)) == 12
+
+
+async def test_a_call_waits_for_its_turn_and_the_request_alone_is_timed(clock: FakeClock, metrics: Metrics) -> None:
+    def slow(request: object) -> Reply:
+        clock.advance(0.25)
+        return Reply(200)
+
+    subject, _, _ = transport(clock, metrics, slow)
+    await subject.call(LIST, nothing_special)
+    await subject.call(LIST, nothing_special)
+    value = metrics.registry.get_sample_value
+    labels = {**LABELS, "operation": "list_all_instances", "outcome": "ok"}
+    assert value("shopperd_provider_request_duration_seconds_sum", labels) == pytest.approx(0.5)
+    waited = value("shopperd_ratelimit_wait_seconds_sum", {**LABELS, "endpoint": "list"})
+    assert waited == pytest.approx(1.0 + 0.125 - 0.25)
+
+
+async def test_a_refusal_for_frequency_is_told_to_the_limiter(clock: FakeClock, metrics: Metrics) -> None:
+    subject, _, limiter = transport(clock, metrics, Reply(429, {"retry-after": "40"}))
+    with pytest.raises(RateLimited) as caught:
+        await subject.call(LIST, nothing_special)
+    assert caught.value.retry_after_seconds == 40
+    assert limiter.blocked_seconds(Endpoint.LIST) > 40
+    assert limiter.blocked_seconds(Endpoint.SHOW) == 0
+
+
+async def test_what_a_provider_knows_of_its_refusal_is_told_to_the_limiter_too(
+    clock: FakeClock, metrics: Metrics
+) -> None:
+    subject, _, limiter = transport(clock, metrics, Reply(200))
+    error = Throttled("too frequent", threshold_seconds=9.0, blocks=Blocks.ENDPOINT)
+    with pytest.raises(Throttled):
+        await subject.call(LIST, lambda reply: error)
+    assert limiter.interval_seconds(Endpoint.LIST) == 9.0
+
+
+async def test_a_429_that_is_an_answer_all_the_same_slows_down(clock: FakeClock, metrics: Metrics) -> None:
+    subject, _, limiter = transport(clock, metrics, Reply(429))
+    await subject.call(CREATE, lambda reply: UNDERSTOOD)
+    assert limiter.blocked_seconds(Endpoint.CREATE) >= 1.0
+
+
+async def test_an_error_of_the_sender_is_counted_and_teaches_the_limiter_nothing(
+    clock: FakeClock, metrics: Metrics
+) -> None:
+    subject, _, limiter = transport(clock, metrics, Unclear("no answer within 120 s", "timeout"))
+    with pytest.raises(Unclear, match=r"^PUT /api/v0/asks/7/: no answer within 120 s$"):
+        await subject.call(CREATE, nothing_special)
+    assert limiter.blocked_seconds(Endpoint.CREATE) == 0
+    labels = {**LABELS, "operation": "create_instance", "outcome": "timeout"}
+    assert metrics.registry.get_sample_value("shopperd_provider_requests_total", labels) == 1
+
+
+async def test_an_error_tells_what_was_asked_and_the_providers_words_but_no_secret(
+    clock: FakeClock, metrics: Metrics
+) -> None:
+    said = {
+        "error": "bad_request",
+        "msg": f"key {KEY} and env hunter22 are\n\n wrong \x1b[31m" + "A1" * 20,
+        "instance_api_key": "k" * 64,
+    }
+    subject, _, _ = transport(clock, metrics, Reply(418, {}, body(said)))
+    with pytest.raises(BadAnswer) as caught:
+        await subject.call(CREATE, nothing_special)
+    text = str(caught.value)
+    assert text == "PUT /api/v0/asks/7/: HTTP 418: bad_request; key *** and env *** are wrong [***"
+    with pytest.raises(BadAnswer) as caught:
+        await subject.call(LIST, nothing_special)
+    assert "limit=25" not in str(caught.value)
+
+
+async def test_an_error_keeps_its_own_facts(clock: FakeClock, metrics: Metrics) -> None:
+    subject, _, _ = transport(clock, metrics, Reply(400))
+    with pytest.raises(Refused) as caught:
+        await subject.call(CREATE, lambda reply: Refused("no money", "insufficient_credit"))
+    assert caught.value.code == "insufficient_credit"
+
+
+async def test_closing_closes_the_sender(clock: FakeClock, metrics: Metrics) -> None:
+    subject, sender, _ = transport(clock, metrics, Reply(200))
+    await subject.close()
+    assert sender.closed
+
+
+# Hints in headers.
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "7"}, 7.0),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"Retry-After": " 3 "}, 3.0),
+        ({"Retry-After": "-4"}, 0.0),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": ""}, None),
+        ({"Retry-After": "nan"}, None),
+        ({"Retry-After": "inf"}, None),
+        ({"Retry-After": "9" * 400}, None),
+        ({"Retry-After": "Sun, 99 Foo 20x6 22:00:00 GMT"}, None),
+        ({"Retry-After": "315360000"}, 3600.0),
+        ({"X-RateLimit-Reset": "1795384830"}, 30.0),
+        ({"X-RateLimit-Reset": "1795384830000"}, 30.0),
+        ({"X-RateLimit-Reset": "45"}, 45.0),
+        ({"X-RateLimit-Reset": "1795380000"}, 0.0),
+        ({"Retry-After": "5", "X-RateLimit-Reset": "1795384830"}, 5.0),
+        ({"Retry-After": "?", "X-RateLimit-Reset": "1795384830"}, 30.0),
+    ],
+)
+def test_hints_are_read_in_every_form_and_bounded(
+    clock: FakeClock, headers: dict[str, str], seconds: float | None
+) -> None:
+    assert retry_hint(Reply(429, headers), clock.now()) == seconds
+
+
+def test_a_date_is_a_hint_too(clock: FakeClock) -> None:
+    for ahead, seconds in ((90, 90.0), (-90, 0.0), (10**8, 3600.0)):
+        date = format_datetime(clock.now() + timedelta(seconds=ahead), usegmt=True)
+        assert retry_hint(Reply(429, {"Retry-After": date}), clock.now()) == seconds
+
+
+@given(st.text(max_size=60))
+def test_no_hint_is_too_strange_to_read(value: str) -> None:
+    hint = retry_hint(Reply(429, {"Retry-After": value, "X-RateLimit-Reset": value}), FakeClock().now())
+    assert hint is None or 0.0 <= hint <= 3600.0
+
+
+# Words.
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (b"", "an empty body"),
+        (b"  <html><body>502</body></html>", "a page of HTML"),
+        (b"API requests too frequent", "API requests too frequent"),
+        (b'"plain"', "plain"),
+        (b"[1,2]", ""),
+        (b'{"error": true, "status_code": 400, "msg": "no credit"}', "no credit"),
+        (b'{"message": "too many", "code": "429 Too Many Requests"}', "429 Too Many Requests; too many"),
+        (b"\xff\xfe", "��"),
+        (b"[" * 100_000, "[" * 2000),
+    ],
+)
+def test_the_words_of_an_answer_are_found_in_every_shape(answer: bytes, text: str) -> None:
+    assert words(Reply(400, {}, answer)) == text
+
+
+@given(st.text(), st.lists(st.text(min_size=4), max_size=3))
+def test_a_cleaned_text_is_short_printable_and_without_the_hidden_values(text: str, hidden: list[str]) -> None:
+    cleaned = clean(text, tuple(hidden))
+    assert len(cleaned) <= WORDS_MAX
+    assert cleaned.isprintable() or not cleaned
