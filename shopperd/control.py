@@ -1,0 +1,437 @@
+"""What people and tools may ask of a running daemon. The HTTP routes are a thin door to this.
+
+Every change is one durable transaction with its event row before the answer; what it leads to is the jobs' work.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from attrs import evolve, frozen
+from sqlalchemy import Connection
+
+from shopperd.jobs.context import AccountAtWork, Context, log
+from shopperd.jobs.knowledge import FROZEN_KEY, append, load, request_destroy
+from shopperd.jobs.sweep import current_plan
+from shopperd.lifecycle import moved
+from shopperd.market import fitting
+from shopperd.model import (
+    DestroyJob,
+    DestroyOrigin,
+    Instance,
+    Offer,
+    Session,
+    SessionState,
+    Spec,
+    tag_of,
+)
+from shopperd.reconcile import Plan, command_for
+from shopperd.store import destroys, instances, meta, sessions
+
+
+class RequestError(Exception):
+    """A request that cannot be done. The text says what is wrong and what would help."""
+
+
+class NotFound(RequestError):
+    """There is no such session, instance, account or job."""
+
+
+class Invalid(RequestError):
+    """The request makes no sense as it is."""
+
+
+class Conflicting(RequestError):
+    """It would make sense, but not now: the state of things is against it."""
+
+
+@frozen
+class Wish:
+    """A session that somebody asks for. `account` None: any account whose market has the cheapest fitting offer."""
+
+    spec: Spec
+    account: str | None = None
+    lifetime_seconds: float | None = None
+
+
+@frozen
+class Made:
+    """A session that was made, or found again under its idempotency key."""
+
+    session: Session
+    again: bool = False
+
+
+class Control:
+    """The requests, over one `Context`."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def account(self, name: str) -> AccountAtWork:
+        """An account by name.
+
+        Raises:
+            NotFound: no account has it.
+        """
+        found = self.context.accounts.get(name)
+        if found is None:
+            known = ", ".join(sorted(self.context.accounts)) or "none"
+            raise NotFound(f"there is no account {name!r}; there are: {known}")
+        return found
+
+    async def create(self, wish: Wish, key: str | None = None, fingerprint: str = "") -> Made:
+        """Record the intent to rent; the creates job then asks the provider.
+
+        Args:
+            key: an idempotency key; the same key with the same fingerprint gives the session that was made with it.
+
+        Raises:
+            NotFound: no such account or offer.
+            Conflicting: frozen, over budget, no fitting offer, or the key was used for something else.
+        """
+        if key is not None:
+            known = await self.context.store.run(sessions.by_key, key)
+            if known is not None:
+                return Made(await self._remembered(key, known, fingerprint), again=True)
+        self._may_begin()
+        account, offer = self._choose(wish)
+        now = self.context.clock.now()
+        session_id = _session_id(self.context)
+        deadline = self.context.settings.sessions.create_deadline
+        session = Session(
+            id=session_id,
+            account=account.name,
+            provider=account.provider_name,
+            state=SessionState.CREATING,
+            tag=tag_of(session_id, self.context.settings.deployment),
+            created_at=now,
+            spec=wish.spec,
+            offer_id=offer.id,
+            gpu=offer.gpu,
+            gpu_count=offer.gpu_count,
+            price_per_hour=offer.price_per_hour,
+            expires_at=_deadline(now, wish.lifetime_seconds),
+            create_deadline_at=now + timedelta(seconds=deadline),
+            state_since=now,
+        )
+        budget = account.settings.budget_per_hour
+        made = await self.context.store.run(_insert, session, now, key, fingerprint, budget)
+        if made.again:
+            return made
+        log.info("session.created", session=str(session.id), account=account.name, offer=offer.id)
+        self._changed("creates", account.name)
+        return made
+
+    async def register(self, account_name: str, session_id: UUID | None, lifetime_seconds: float | None) -> Session:
+        """Claim a machine that another tool rents under the session's tag.
+
+        Raises:
+            NotFound: no such account.
+            Conflicting: the id is taken.
+        """
+        account = self.account(account_name)
+        now = self.context.clock.now()
+        id_ = session_id or _session_id(self.context)
+        session = Session(
+            id=id_,
+            account=account.name,
+            provider=account.provider_name,
+            state=SessionState.EXPECTED,
+            tag=tag_of(id_, self.context.settings.deployment),
+            created_at=now,
+            spec=Spec(),
+            expires_at=_deadline(now, lifetime_seconds),
+            state_since=now,
+        )
+        await self.context.store.run(_register, session, now)
+        log.info("session.registered", session=str(session.id), account=account.name)
+        self._changed("status", account.name)
+        return session
+
+    async def end(self, session_id: UUID, reason: str | None) -> Session:
+        """End a session: its instance, if it has or gets one, is destroyed until proven gone. Ending twice is once.
+
+        Raises:
+            NotFound: no such session.
+        """
+        now = self.context.clock.now()
+        ended = await self.context.store.run(_end, session_id, reason or "ended by request", now)
+        log.info("session.ending", session=str(session_id), account=ended.account, instance=ended.instance_id)
+        self._changed("destroys", ended.account)
+        return ended
+
+    async def extend(
+        self, session_id: UUID, *, lifetime_seconds: float | None = None, expires_at: datetime | None = None
+    ) -> Session:
+        """Move a session's deadline: that many seconds from now, or to that moment.
+
+        Raises:
+            NotFound: no such session.
+            Invalid: neither or both were given.
+            Conflicting: it is over or ending.
+        """
+        if (lifetime_seconds is None) == (expires_at is None):
+            raise Invalid("give either `lifetime` or `expires_at`")
+        now = self.context.clock.now()
+        deadline = expires_at if expires_at is not None else _deadline(now, lifetime_seconds)
+        session = await self.context.store.run(_extend, session_id, deadline, now)
+        self.context.changes.tell()
+        return session
+
+    async def destroy(self, account_name: str, instance_id: str, reason: str) -> DestroyJob:
+        """Destroy one instance of ours by command, ending its session first.
+
+        Raises:
+            NotFound: no such account or instance.
+            Conflicting: it is foreign, or exempt.
+        """
+        account = self.account(account_name)
+        context = self.context
+        job = await context.store.run(
+            _destroy, account.settings.name, context, instance_id, reason, context.clock.now()
+        )
+        log.warning("destroy.recorded", instance=instance_id, account=account_name, reason=reason, origin="command")
+        self._changed("destroys", account_name)
+        return job
+
+    async def exempt(self, account_name: str, instance_id: str, reason: str, *, exempt: bool) -> None:
+        """Protect an instance from every destroy, or end that.
+
+        Raises:
+            NotFound: no such account or instance.
+        """
+        self.account(account_name)
+        await self.context.store.run(_exempt, account_name, instance_id, reason, exempt, self.context.clock.now())
+        self._changed("destroys", account_name)
+
+    async def freeze(self, reason: str) -> None:
+        """Throw the kill switch: nothing is destroyed or created until `unfreeze`. It survives a restart."""
+        now = self.context.clock.now()
+        self.context.frozen = True
+        await self.context.store.run(_freeze, reason, now)
+        log.warning("deployment.frozen", reason=reason)
+        self.context.changes.tell()
+
+    async def unfreeze(self, reason: str) -> None:
+        """Let destroys and creates go on."""
+        await self.context.store.run(_unfreeze, reason, self.context.clock.now())
+        self.context.frozen = False
+        log.warning("deployment.unfrozen", reason=reason)
+        for name in self.context.accounts:
+            self._changed("destroys", name)
+            self._changed("creates", name)
+
+    async def plan(self, account_name: str) -> Plan:
+        """What a sweep would do now and why, recording nothing.
+
+        Raises:
+            NotFound: no such account.
+        """
+        account = self.account(account_name)
+        context = self.context
+        made, _, _ = await context.store.run(
+            current_plan,
+            account.settings,
+            context.settings,
+            context.authority(),
+            context.clock.now(),
+            fresh=account.problem == "",
+        )
+        return made
+
+    def _may_begin(self) -> None:
+        if self.context.stopping:
+            raise Conflicting("shopperd is stopping; ask again when it is back")
+        if self.context.frozen:
+            raise Conflicting("the deployment is frozen: nothing is created until `shopperd unfreeze`")
+
+    def _choose(self, wish: Wish) -> tuple[AccountAtWork, Offer]:
+        accounts = [self.account(wish.account)] if wish.account is not None else list(self.context.accounts.values())
+        best: tuple[AccountAtWork, Offer] | None = None
+        for account in accounts:
+            offer = next(fitting(account.market.offers, wish.spec), None)
+            if offer is not None and (best is None or offer.price_per_hour < best[1].price_per_hour):
+                best = (account, offer)
+        if best is not None:
+            return best
+        if all(account.market.refreshed_at is None for account in accounts):
+            raise Conflicting("no market has been read yet; ask again in a minute, and see /readyz")
+        if wish.spec.offer_id is not None:
+            raise NotFound(f"there is no offer {wish.spec.offer_id!r} now; see GET /api/v1/offers")
+        raise Conflicting("no offer fits now; see GET /api/v1/offers with the same wishes")
+
+    async def _remembered(self, key: str, known: tuple[UUID, str], fingerprint: str) -> Session:
+        session_id, before = known
+        if before != fingerprint:
+            raise Conflicting(f"the idempotency key {key[:64]!r} was used for another request")
+        session = await self.context.store.run(sessions.get, session_id)
+        if session is None:
+            raise Conflicting(f"the session made with idempotency key {key[:64]!r} is over and no longer kept")
+        return session
+
+    def _changed(self, job: str, account: str) -> None:
+        self.context.wake(job, account)
+        self.context.changes.tell()
+
+
+def _session_id(context: Context) -> UUID:
+    return UUID(int=context.clock.random.getrandbits(128), version=4)
+
+
+def _deadline(now: datetime, lifetime_seconds: float | None) -> datetime | None:
+    if lifetime_seconds is None or lifetime_seconds == 0:
+        return None
+    if not math.isfinite(lifetime_seconds) or lifetime_seconds < 0:
+        raise Invalid("`lifetime` must be a number of seconds, 0 for none")
+    try:
+        return now + timedelta(seconds=lifetime_seconds)
+    except OverflowError as error:
+        raise Invalid("`lifetime` is longer than any calendar") from error
+
+
+def _insert(
+    conn: Connection, session: Session, now: datetime, key: str | None, fingerprint: str, budget_per_hour: float
+) -> Made:
+    if key is not None:
+        known = sessions.by_key(conn, key)
+        if known is not None:
+            found = sessions.get(conn, known[0])
+            if known[1] != fingerprint or found is None:
+                raise Conflicting(f"the idempotency key {key[:64]!r} was used for another request")
+            return Made(found, again=True)
+    if meta.get(conn, FROZEN_KEY):
+        raise Conflicting("the deployment is frozen: nothing is created until `shopperd unfreeze`")
+    if budget_per_hour > 0:
+        _check_budget(conn, session, budget_per_hour)
+    sessions.insert(conn, session)
+    if key is not None:
+        sessions.remember_key(conn, key, fingerprint, session.id, now)
+    append(conn, now, "session.created", f"asked for offer {session.offer_id}", session.account, session.id)
+    return Made(session)
+
+
+def _check_budget(conn: Connection, session: Session, budget_per_hour: float) -> None:
+    """Everything that is billed or on its way counts, at the worse of two prices."""
+    billed = {
+        id_: track.instance.price_per_hour or 0.0 for id_, track in instances.tracks(conn, session.account).items()
+    }
+    coming = 0.0
+    for other in sessions.open_sessions(conn, session.account):
+        price = other.price_per_hour or 0.0
+        if other.instance_id in billed:
+            billed[other.instance_id] = max(billed[other.instance_id], price)
+        else:
+            coming += price
+    total = sum(billed.values()) + coming + (session.price_per_hour or 0.0)
+    if total > budget_per_hour + 1e-9:
+        raise Conflicting(
+            f"account {session.account} would cost {total:.3f} USD per hour, over its budget of {budget_per_hour:.3f}"
+        )
+
+
+def _register(conn: Connection, session: Session, now: datetime) -> None:
+    if sessions.known(conn, [session.id]):
+        raise Conflicting(f"session {session.id} exists already")
+    sessions.insert(conn, session)
+    append(conn, now, "session.registered", f"expects an instance named {session.tag}", session.account, session.id)
+
+
+def _get(conn: Connection, session_id: UUID) -> Session:
+    session = sessions.get(conn, session_id)
+    if session is None:
+        raise NotFound(f"there is no session {session_id}")
+    return session
+
+
+def _end(conn: Connection, session_id: UUID, reason: str, now: datetime) -> Session:
+    session = _get(conn, session_id)
+    if session.state in (SessionState.ENDED, SessionState.FAILED):
+        return session
+    if session.state is SessionState.LOST:
+        ended = sessions.update(conn, moved(session, SessionState.ENDED, now, reason=reason))
+        append(conn, now, "session.ended", reason, session.account, session.id, session.instance_id)
+        return ended
+    if session.state is SessionState.ENDING:
+        # An expired one waits for a verdict; being asked for by name is enough to go at once.
+        ending = sessions.update(conn, evolve(session, reason=reason))
+    elif session.instance_id is None and not session.create_open:
+        ended = sessions.update(conn, moved(session, SessionState.ENDED, now, reason=reason))
+        append(conn, now, "session.ended", f"{reason}; it never had an instance", session.account, session.id)
+        return ended
+    else:
+        ending = sessions.update(conn, moved(session, SessionState.ENDING, now, reason=reason))
+    append(conn, now, "session.ending", reason, session.account, session.id, session.instance_id)
+    if ending.instance_id is not None:
+        track = instances.get(conn, ending.account, ending.instance_id)
+        request_destroy(conn, command_for(ending, track, now), now)
+    return ending
+
+
+def _extend(conn: Connection, session_id: UUID, deadline: datetime | None, now: datetime) -> Session:
+    session = _get(conn, session_id)
+    if not session.state.live:
+        raise Conflicting(f"session {session_id} is {session.state}; only a live one can be extended")
+    if deadline is not None and deadline <= now:
+        raise Invalid("the new deadline has passed already; use `end` to end a session now")
+    extended = sessions.update(conn, evolve(session, expires_at=deadline))
+    text = f"until {deadline.isoformat()}" if deadline is not None else "without a deadline"
+    append(conn, now, "session.extended", text, session.account, session.id, session.instance_id)
+    return extended
+
+
+def _destroy(
+    conn: Connection, account: str, context: Context, instance_id: str, reason: str, now: datetime
+) -> DestroyJob:
+    track = instances.get(conn, account, instance_id)
+    if track is None or track.gone_at is not None:
+        raise NotFound(f"account {account} has no instance {instance_id!r} now")
+    known = load(conn, context.accounts[account].settings, context.settings, now)
+    bound_to = known.bindings.get(instance_id)
+    if bound_to is None and track.instance.session_id is None:
+        raise Conflicting(f"instance {instance_id} is foreign: its tag is not ours, so shopperd never touches it")
+    claim = bound_to
+    if claim is None and track.instance.session_id is not None:
+        claim = known.sessions.get(track.instance.session_id)
+    if track.exempt or (claim is not None and claim.exempt):
+        raise Conflicting(f"instance {instance_id} is exempt; end that first with unexempt")
+    if claim is not None and claim.instance_id in (None, instance_id) and claim.state.live:
+        _end(conn, claim.id, reason, now)
+        job = destroys.for_instance(conn, account, instance_id)
+        if job is not None and job.gone_at is None:
+            return job
+    return request_destroy(conn, _by_hand(track.instance, reason, now), now)
+
+
+def _by_hand(instance: Instance, reason: str, now: datetime) -> DestroyJob:
+    return DestroyJob(
+        id=0,
+        account=instance.account,
+        instance_id=instance.id,
+        origin=DestroyOrigin.COMMAND,
+        reason=reason,
+        requested_at=now,
+        next_attempt_at=now,
+        session_id=instance.session_id,
+        tag=instance.tag,
+        instance_started_at=instance.started_at,
+    )
+
+
+def _exempt(conn: Connection, account: str, instance_id: str, reason: str, exempt: bool, now: datetime) -> None:
+    if not instances.set_exempt(conn, account, instance_id, exempt):
+        raise NotFound(f"account {account} has no instance {instance_id!r}")
+    kind = "instance.exempted" if exempt else "instance.unexempted"
+    append(conn, now, kind, reason, account, None, instance_id)
+
+
+def _freeze(conn: Connection, reason: str, now: datetime) -> None:
+    meta.put(conn, FROZEN_KEY, {"reason": reason, "at": now.isoformat()})
+    append(conn, now, "deployment.frozen", reason)
+
+
+def _unfreeze(conn: Connection, reason: str, now: datetime) -> None:
+    meta.remove(conn, FROZEN_KEY)
+    append(conn, now, "deployment.unfrozen", reason)

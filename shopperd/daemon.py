@@ -1,0 +1,342 @@
+"""The daemon: puts settings, store, accounts, jobs and the web together, and takes them apart again in the right order.
+
+Starting and stopping are no-ops for machines: nothing is destroyed or created because the process comes or goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+from aiohttp import web
+from attrs import evolve
+from prometheus_client import CollectorRegistry
+from sqlalchemy import Connection
+
+from shopperd import __version__
+from shopperd.clock import Clock, SystemClock
+from shopperd.control import Control
+from shopperd.jobs.context import AccountAtWork, Context, Job, log
+from shopperd.jobs.creates import CreatesJob
+from shopperd.jobs.destroys import DestroysJob
+from shopperd.jobs.housekeeping import HousekeepingJob
+from shopperd.jobs.knowledge import FROZEN_KEY
+from shopperd.jobs.offers import OffersJob
+from shopperd.jobs.runner import Runner
+from shopperd.jobs.status import StatusJob
+from shopperd.jobs.sweep import SweepJob, observing_key
+from shopperd.logs import configure_logging
+from shopperd.providers.registry import open_provider
+from shopperd.providers.transport import Sender
+from shopperd.schedule import SWEEP_LATER_SHARE, Schedule
+from shopperd.secrets import Secret, read_all, read_web_token
+from shopperd.settings import AccountSettings, Settings, SettingsError
+from shopperd.settings_file import load, store_url
+from shopperd.store import Binding, Store, StoreError, memory, meta
+from shopperd.telemetry import Metrics, register_process_collectors
+from shopperd.web import Health, make_app
+
+BEAT_SECONDS = 5.0
+"""The longest pause between two heartbeats of the store's memory."""
+
+GAP_BEATS = 6
+"""So many heartbeats may be missed before the memory counts as broken: a busy disk, not a lost hour."""
+
+LAG_SECONDS_MAX = 30.0
+"""An event loop that has not turned for so long is not alive."""
+
+EXIT_OK, EXIT_FAILED, EXIT_CONFIGURATION = 0, 1, 2
+
+
+class Daemon:
+    """One running deployment. `start`, then `wait`, then `stop`.
+
+    Args:
+        sender: how requests reach providers; None for the real network.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        metrics: Metrics,
+        clock: Clock,
+        *,
+        environ: Mapping[str, str],
+        sender: Sender | None = None,
+    ) -> None:
+        self.schedule = Schedule(clock, metrics)
+        self.context = Context(
+            settings=settings,
+            clock=clock,
+            store=store,
+            metrics=metrics,
+            accounts={},
+            wake=self.schedule.wake,
+        )
+        self.control = Control(self.context)
+        self.url = ""
+        self.port = 0
+        self._environ = environ
+        self._sender = sender
+        self._stop = asyncio.Event()
+        self._beat_task: asyncio.Task[None] | None = None
+        self._turned_at = clock.monotonic()
+        self._runner: web.AppRunner | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Take up the store's memory, open the accounts, serve, and begin to run jobs.
+
+        Raises:
+            SettingsError: a secret cannot be read.
+            StoreError: the store cannot be written.
+            OSError: the listener's address is taken.
+        """
+        context, now = self.context, self.context.clock.now()
+        secrets = read_all(context.settings, self._environ)
+        token = read_web_token(context.settings, self._environ)
+        enabled = [account for account in context.settings.accounts.values() if account.enabled]
+        fresh = await context.store.run(_take_up, context.store.binding, context.settings, now)
+        context.frozen = bool(await context.store.run(meta.get, FROZEN_KEY))
+        if fresh:
+            log.warning(
+                "store.changed",
+                detail=f"the store is new, moved or restored: {context.settings.orphans.observe_sweeps} sweeps only look",
+            )
+        context.metrics.initialise([(account.name, account.provider) for account in enabled])
+        for account in enabled:
+            self._open_account(account, secrets.get(account.name, {}))
+        self.schedule.add(Runner(HousekeepingJob(context), context), first_in_seconds=60.0)
+        await self._serve(token)
+        self._beat_task = asyncio.create_task(self._beat(), name="heartbeat")
+        self.schedule.start()
+        log.info(
+            "ready",
+            url=self.url,
+            version=__version__,
+            accounts=[account.name for account in enabled],
+            frozen=context.frozen,
+            store=context.store.location,
+        )
+
+    async def wait(self) -> None:
+        """Until `request_stop`."""
+        await self._stop.wait()
+
+    def request_stop(self) -> None:
+        """Have `wait` return."""
+        self._stop.set()
+
+    async def stop(self) -> bool:
+        """Drain what is in flight, then close everything. Machines are left alone. Whether nothing had to be cut off."""
+        context = self.context
+        log.info("stopping", drain_seconds=context.settings.drain_seconds)
+        context.stopping = True
+        clean = await self.schedule.drain(context.settings.drain_seconds)
+        if not clean:
+            log.warning("drain.cut", detail="what was cut off is on disk and goes on at the next start")
+        if self._beat_task is not None:
+            self._beat_task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._beat_task
+        if self._runner is not None:
+            await self._runner.cleanup()
+        for account in context.accounts.values():
+            await account.provider.close()
+        with contextlib.suppress(StoreError):
+            await context.store.run(memory.beat, context.clock.now(), _gap_seconds(context.settings))
+        await context.store.close()
+        log.info("stopped", clean=clean)
+        return clean
+
+    def run_all_now(self) -> None:
+        """Run every job now."""
+        log.info("jobs.asked", count=self.schedule.wake_all())
+
+    def reload(self, settings: Settings) -> None:
+        """Put new settings in force at once; what only a restart can change is said and left as it is.
+
+        Raises:
+            SettingsError: a secret cannot be read; then nothing was changed.
+        """
+        context, before = self.context, self.context.settings
+        secrets = read_all(settings, self._environ)
+        for part in ("web", "store", "deployment"):
+            if getattr(settings, part) != getattr(before, part):
+                log.warning("reload.needs_restart", part=part)
+                settings = evolve(settings, **{part: getattr(before, part)})
+        context.settings = settings
+        wanted = {account.name: account for account in settings.accounts.values() if account.enabled}
+        for name, at in list(context.accounts.items()):
+            if wanted.get(name) != at.settings or settings.jobs != before.jobs:
+                if name not in wanted and at.instances:
+                    log.warning(
+                        "account.left", account=name, detail=f"{at.instances} instances are not watched any more"
+                    )
+                self._close_account(at)
+        context.metrics.initialise([(account.name, account.provider) for account in wanted.values()])
+        for name, account in wanted.items():
+            if name not in context.accounts:
+                self._open_account(account, secrets.get(name, {}))
+        configure_logging(settings.log, sys.stdout)
+        context.metrics.config_reloads_total.labels(outcome="ok").inc()
+        log.info("reloaded", accounts=sorted(wanted))
+
+    def health(self) -> Health:
+        """Whether the loops turn. Providers and the store have no say in it."""
+        silent = self.context.clock.monotonic() - self._turned_at
+        if silent > LAG_SECONDS_MAX:
+            return Health(alive=False, reasons=(f"the heartbeat has been silent for {silent:.0f} s",))
+        return Health(alive=True, reasons=())
+
+    def _open_account(self, account: AccountSettings, secrets: Mapping[str, Secret]) -> None:
+        context = self.context
+        provider = open_provider(
+            account,
+            deployment=context.settings.deployment,
+            secrets=secrets,
+            clock=context.clock,
+            metrics=context.metrics,
+            sender=self._sender,
+        )
+        at = AccountAtWork(settings=account, provider=provider)
+        context.accounts[account.name] = at
+        context.metrics.account_owned.labels(**at.labels).set(1)
+        for job in jobs_of(context, at):
+            later = job.interval * SWEEP_LATER_SHARE if job.name == "sweep" else 0.0
+            self.schedule.add(Runner(job, context), first_in_seconds=later)
+
+    def _close_account(self, at: AccountAtWork) -> None:
+        """Take an account out of service; runs that are on end by themselves before its connections go."""
+        running = [runner.running for runner in self.schedule.remove(at.name) if runner.running is not None]
+        del self.context.accounts[at.name]
+        if at.name not in {name for name, other in self.context.settings.accounts.items() if other.enabled}:
+            self.context.metrics.remove_account(at.name)
+
+        async def close() -> None:
+            if running:
+                await asyncio.wait(running, timeout=self.context.settings.drain_seconds)
+            await at.provider.close()
+
+        task = asyncio.get_running_loop().create_task(close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _serve(self, token: Secret | None) -> None:
+        rules = self.context.settings.web
+        loopback = rules.host in ("localhost", "::1") or rules.host.startswith("127.")
+        app = make_app(self.context, self.control, self.schedule, token, loopback=loopback, health=self.health)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, rules.host, rules.port)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+        host = f"[{rules.host}]" if ":" in rules.host else rules.host
+        self.url = f"http://{host}:{self.port}"
+
+    async def _beat(self) -> None:
+        """Keep the store's memory unbroken, and measure how late the loop turns."""
+        context = self.context
+        while True:
+            pause = _beat_seconds(context.settings)
+            due = context.clock.monotonic() + pause
+            await context.clock.sleep(pause)
+            self._turned_at = context.clock.monotonic()
+            context.metrics.event_loop_lag_seconds.set(max(0.0, self._turned_at - due))
+            try:
+                await context.store.run(memory.beat, context.clock.now(), _gap_seconds(context.settings))
+            except StoreError as error:
+                log.error("store.failed", detail=str(error))
+
+
+def jobs_of(context: Context, at: AccountAtWork) -> tuple[Job, ...]:
+    """Every job of an account, in one list; those that are switched off are left out."""
+    rules = context.settings.jobs
+    jobs: list[Job] = []
+    if rules.status.enabled:
+        jobs.append(StatusJob(context, at))
+    if rules.offers.enabled:
+        jobs.append(OffersJob(context, at))
+    if rules.sweep.enabled:
+        jobs.append(SweepJob(context, at))
+    jobs.append(DestroysJob(context, at))
+    jobs.append(CreatesJob(context, at))
+    return tuple(jobs)
+
+
+def _take_up(conn: Connection, binding: Binding, settings: Settings, now: datetime) -> bool:
+    """Open a new span of memory; after a new, moved or restored store have the first sweeps of every account only look."""
+    memory.wake(conn, now)
+    changed = meta.bind(conn, binding, now)
+    if changed:
+        for name in settings.accounts:
+            meta.put(conn, observing_key(name), settings.orphans.observe_sweeps)
+    return changed
+
+
+def _beat_seconds(settings: Settings) -> float:
+    return min(BEAT_SECONDS, settings.jobs.status.interval)
+
+
+def _gap_seconds(settings: Settings) -> float:
+    return max(_beat_seconds(settings) * GAP_BEATS, 10.0)
+
+
+async def _run(settings: Settings, config: Path | None, environ: Mapping[str, str]) -> int:
+    clock = SystemClock()
+    registry = CollectorRegistry()
+    register_process_collectors(registry)
+    metrics = Metrics(registry)
+    store = Store.open(store_url(settings, environ), clock=clock, metrics=metrics)
+    daemon = Daemon(settings, store, metrics, clock, environ=environ)
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        if daemon.context.stopping:
+            log.error("stopped.at_once", detail="a second signal; what was in flight is on disk")
+            os._exit(EXIT_FAILED)
+        daemon.request_stop()
+
+    def reload() -> None:
+        try:
+            daemon.reload(load(config, environ))
+        except SettingsError as error:
+            metrics.config_reloads_total.labels(outcome="refused").inc()
+            log.error("reload.refused", detail=str(error))
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    loop.add_signal_handler(signal.SIGUSR1, daemon.run_all_now)
+    try:
+        await daemon.start()
+        await daemon.wait()
+    finally:
+        await daemon.stop()
+    return EXIT_OK
+
+
+def run(config: Path | None, environ: Mapping[str, str] | None = None) -> int:
+    """Run the daemon in the foreground until a signal ends it; the exit status."""
+    environ = os.environ if environ is None else environ
+    try:
+        settings = load(config, environ)
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - there is no log yet, and the operator waits at the terminal
+        return EXIT_CONFIGURATION
+    configure_logging(settings.log, sys.stdout)
+    try:
+        return asyncio.run(_run(settings, config, environ))
+    except (StoreError, OSError) as error:
+        log.error("start.failed", detail=str(error))
+        return EXIT_FAILED
+    except SettingsError as error:
+        log.error("start.failed", detail=str(error))
+        return EXIT_CONFIGURATION

@@ -1,0 +1,169 @@
+"""What every job is made from: the settings in force, clock, store, metrics, and the accounts at work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+from attrs import define, field
+
+from shopperd.clock import Clock
+from shopperd.model import Offer, SessionState
+from shopperd.providers.contract import Provider
+from shopperd.reconcile import Authority, Plan
+from shopperd.settings import AccountSettings, Settings
+from shopperd.store import Store
+from shopperd.telemetry import Metrics
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("shopperd")
+
+
+@define
+class Market:
+    """The newest good list of an account's offers, cheapest first. A failed refresh leaves it as it is, marked stale."""
+
+    offers: tuple[Offer, ...] = ()
+    by_id: Mapping[str, Offer] = field(factory=dict)
+    refreshed_at: datetime | None = None
+    stale: bool = True
+    partial: bool = False
+
+
+@define
+class AccountAtWork:
+    """One account while the daemon runs: its adapter and its newest facts. What must survive is in the store.
+
+    Attributes:
+        listing: held while a listing is read and recorded, so that snapshots of one account never overlap.
+        problem: why the newest listing gave no complete snapshot, in one of a bounded set of words; "" if it did.
+        detail: the same for people.
+    """
+
+    settings: AccountSettings
+    provider: Provider
+    listing: asyncio.Lock = field(factory=asyncio.Lock)
+    market: Market = field(factory=Market)
+    last_complete_at: datetime | None = None
+    problem: str = "no_snapshot_yet"
+    detail: str = "no listing was read yet"
+    plan: Plan | None = None
+    instances: int = 0
+    sessions: int = 0
+    burn_per_hour: float = 0.0
+    destroys_pending: int = 0
+
+    @property
+    def name(self) -> str:
+        """The account's name in the configuration."""
+        return self.settings.name
+
+    @property
+    def provider_name(self) -> str:
+        """The marketplace."""
+        return self.settings.provider
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels that nearly every metric carries."""
+        return {"account": self.settings.name, "provider": self.settings.provider}
+
+
+class Waker(Protocol):
+    """Asks for a job to run soon."""
+
+    def __call__(self, job: str, account: str, *, in_seconds: float = 0.0) -> None:
+        """Run `job` for `account` at the latest in that many seconds; sooner if it is due anyway."""
+
+
+class Changes:
+    """Tells waiting requests that something in the store changed."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def tell(self) -> None:
+        """Wake all who wait now."""
+        self._event.set()
+        self._event = asyncio.Event()
+
+    async def wait(self) -> None:
+        """Wait for the next change."""
+        await self._event.wait()
+
+
+@define
+class Context:
+    """The deployment at work, shared by all jobs and requests.
+
+    Attributes:
+        frozen: the kill switch as last read from the store; the store is the truth.
+        stopping: no new work is begun.
+    """
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    metrics: Metrics
+    accounts: dict[str, AccountAtWork]
+    wake: Waker
+    changes: Changes = field(factory=Changes)
+    gpus_shown: dict[str, set[str]] = field(factory=dict)
+    frozen: bool = False
+    stopping: bool = False
+
+    def count_move(self, account: AccountAtWork, was: SessionState | None, now_in: SessionState) -> None:
+        """Count a session that went from one state to another."""
+        if was is not None and was is not now_in:
+            labels = (account.name, account.provider_name, was.value, now_in.value)
+            self.metrics.session_transitions_total.labels(*labels).inc()
+
+    def market_lost(self, account: AccountAtWork, offer: Offer) -> None:
+        """Take an offer that was rented or is gone off the list, without waiting for the next refresh."""
+        market = account.market
+        market.offers = tuple(other for other in market.offers if other.provider_id != offer.provider_id)
+        market.by_id = {other.id: other for other in market.offers}
+
+    def authority(self, *, observing: int = 0) -> Authority:
+        """Whether this process may act now."""
+        problem = self.store.problem
+        if self.stopping:
+            return Authority(no_right="stopping", observing=observing, frozen=self.frozen)
+        return Authority(no_right=str(problem) if problem else "", observing=observing, frozen=self.frozen)
+
+
+@define
+class Report:
+    """How a run ended: one sentence on what was seen, done and held, and when to run again at the latest."""
+
+    sentence: str
+    again_in_seconds: float | None = None
+    ok: bool = True
+
+
+class Job(Protocol):
+    """One kind of periodic work of one account.
+
+    `interval` and `deadline` are seconds; a run that takes longer than its deadline is cancelled and counted.
+    """
+
+    @property
+    def name(self) -> str:
+        """The kind of job, the same for all accounts."""
+
+    @property
+    def account(self) -> str:
+        """The account's name, "" for work that is not one account's."""
+
+    @property
+    def interval(self) -> float:
+        """Seconds from run to run."""
+
+    @property
+    def deadline(self) -> float:
+        """Seconds that one run may take."""
+
+    async def run(self) -> Report:
+        """One run. Any exception is a failed run: counted, logged, and tried again at the next."""

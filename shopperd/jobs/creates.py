@@ -1,0 +1,259 @@
+"""The creates job: turns durable create intents into requests, each sent at most once for an offer.
+
+The intent is on disk before this job hears of it, and is marked as sent before the provider does. After that only three things
+can be known: refused (a definite answer), accepted (an id), or unclear. Unclear is never repeated; listings settle it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Concatenate, ParamSpec
+from uuid import UUID
+
+from attrs import define, evolve, field
+from sqlalchemy import Connection
+
+from shopperd.jobs.context import AccountAtWork, Context, Report, log
+from shopperd.jobs.knowledge import FROZEN_KEY, append, request_destroy
+from shopperd.lifecycle import REASON_EXPIRED, bound, moved
+from shopperd.market import fits
+from shopperd.model import CreateOutcome, Instance, Offer, Ownership, Session, SessionState, Track
+from shopperd.providers.contract import (
+    AuthFailed,
+    CreatedInstance,
+    CreateRequest,
+    OfferUnavailable,
+    ProviderError,
+    Refused,
+)
+from shopperd.reconcile import command_for
+from shopperd.store import StoreError, instances, meta, sessions
+
+P = ParamSpec("P")
+
+IDLE_SECONDS = 30.0
+"""Without a new intent the job looks this often, as a second belt beside being woken."""
+
+RECORD_AGAIN_SECONDS = 1.0
+"""An id that could not be recorded is tried again after this, for ever: it may be the only trace of a machine that bills."""
+
+
+@define
+class CreatesJob:
+    """Sends one account's create requests, several at a time; the limiter spaces them."""
+
+    context: Context
+    at: AccountAtWork
+    name: str = "creates"
+    _in_flight: set[UUID] = field(factory=set, init=False)
+
+    @property
+    def account(self) -> str:
+        """The account's name."""
+        return self.at.name
+
+    @property
+    def interval(self) -> float:
+        """Seconds from run to run when nothing is asked for."""
+        return IDLE_SECONDS
+
+    @property
+    def deadline(self) -> float:
+        """Long enough for a queue of slow creates; each request has its own deadline."""
+        return 3600.0
+
+    async def run(self) -> Report:
+        """Send every intent that has not been sent."""
+        context = self.context
+        waiting = [
+            session
+            for session in await context.store.run(sessions.creating, self.at.name)
+            if session.create_outcome in (CreateOutcome.NONE, CreateOutcome.REFUSED)
+            and session.id not in self._in_flight
+        ]
+        if not waiting:
+            return Report("no create was asked for")
+        if context.stopping or context.frozen:
+            return Report(f"{len(waiting)} creates wait: {'stopping' if context.stopping else 'frozen'}")
+        self._in_flight.update(session.id for session in waiting)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for session in waiting:
+                    group.create_task(self._create(session))
+        finally:
+            self._in_flight.difference_update(session.id for session in waiting)
+        context.wake("status", self.at.name)
+        return Report(f"sent {len(waiting)} creates")
+
+    async def _create(self, session: Session) -> None:
+        """One session: try offers until one is accepted, unclear, or the matter is refused."""
+        refused: list[str] = []
+        for offer in self._candidates(session):
+            sent = await self.context.store.run(begin, session.id, offer, self.context.clock.now())
+            if sent is None:
+                return
+            outcome = await self._request(sent, offer)
+            if outcome is None:
+                return
+            refused.append(f"{offer.id}: {outcome}")
+        why = "; ".join(refused) if refused else "its offer is not in the market any more"
+        await self._record(fail, session.id, f"refused: {why}", self.context.clock.now())
+        log.warning("session.failed", session=str(session.id), detail=why)
+        self.context.changes.tell()
+
+    def _candidates(self, session: Session) -> list[Offer]:
+        """The offer that was chosen, then others that fit as well if the wish was not for that very one."""
+        market = self.at.market
+        chosen = market.by_id.get(session.offer_id or "")
+        found = [chosen] if chosen is not None else []
+        if session.spec.offer_id is None:
+            found.extend(offer for offer in market.offers if offer.id != session.offer_id and fits(offer, session.spec))
+        return found[: max(1, self.context.settings.sessions.create_attempts)]
+
+    async def _request(self, session: Session, offer: Offer) -> str | None:
+        """Send one create. None if that settled the session, else why this offer was refused."""
+        context, spec = self.context, session.spec
+        request = CreateRequest(
+            tag=session.tag,
+            offer=offer,
+            image=spec.image,
+            disk_gb=spec.disk_gb,
+            env=spec.env,
+            ssh_key=spec.ssh_key,
+            onstart=spec.onstart,
+        )
+        log.info("create.requested", session=str(session.id), offer=offer.id, price_per_hour=offer.price_per_hour)
+        try:
+            created = await self.at.provider.create_instance(request)
+        except OfferUnavailable as error:
+            await self._record(note_refusal, session.id, str(error), context.clock.now())
+            context.market_lost(self.at, offer)
+            return str(error)
+        except (Refused, AuthFailed) as error:
+            code = error.code if isinstance(error, Refused) else "auth"
+            await self._record(fail, session.id, f"refused ({code}): {error}", context.clock.now())
+            log.warning("session.failed", session=str(session.id), reason=code, detail=str(error))
+        except ProviderError as error:
+            await self._record(note_unclear, session.id, str(error), context.clock.now())
+            log.warning("create.unclear", session=str(session.id), reason=error.outcome, detail=str(error))
+        else:
+            await self._record(accept, session.id, created, offer, context.clock.now())
+            log.info("create.accepted", session=str(session.id), instance=created.id)
+            context.market_lost(self.at, offer)
+            context.wake("destroys", self.at.name)
+        context.changes.tell()
+        return None
+
+    async def _record(
+        self,
+        function: Callable[Concatenate[Connection, UUID, P], None],
+        session_id: UUID,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        """Write an outcome, trying for ever: losing it would leave a machine known only by its tag."""
+        while True:
+            try:
+                await self.context.store.run(function, session_id, *args, **kwargs)
+            except StoreError as error:
+                log.exception("create.not_recorded", detail=str(error), session=str(session_id))
+                await self.context.clock.sleep(RECORD_AGAIN_SECONDS)
+            else:
+                return
+
+
+def begin(conn: Connection, session_id: UUID, offer: Offer, now: datetime) -> Session | None:
+    """Mark the intent as sent, durably, before the provider hears of it; None if it must not be sent any more."""
+    session = sessions.get(conn, session_id)
+    if session is None or session.state is not SessionState.CREATING:
+        return None
+    if session.create_outcome not in (CreateOutcome.NONE, CreateOutcome.REFUSED) or meta.get(conn, FROZEN_KEY):
+        return None
+    if session.create_deadline_at is not None and now >= session.create_deadline_at:
+        return None
+    sent = sessions.update(
+        conn,
+        evolve(
+            session,
+            create_outcome=CreateOutcome.SENT,
+            offer_id=offer.id,
+            gpu=offer.gpu,
+            gpu_count=offer.gpu_count,
+            price_per_hour=offer.price_per_hour,
+        ),
+    )
+    append(conn, now, "create.requested", f"offer {offer.id}", session.account, session.id)
+    return sent
+
+
+def accept(conn: Connection, session_id: UUID, created: CreatedInstance, offer: Offer, now: datetime) -> None:
+    """Bind the id that a create was answered with. A session that was ended meanwhile has it destroyed."""
+    session = sessions.get(conn, session_id)
+    if session is None:
+        return
+    account = session.account
+    instance = Instance(
+        account=account,
+        provider=session.provider,
+        id=created.id,
+        tag=session.tag,
+        session_id=session.id,
+        ownership=Ownership.OURS,
+        gpu=offer.gpu,
+        gpu_count=offer.gpu_count,
+        vram_gb=offer.vram_gb,
+        price_per_hour=created.price_per_hour if created.price_per_hour is not None else offer.price_per_hour,
+    )
+    track = instances.get(conn, account, created.id)
+    if track is None:
+        track = Track(instance=instance, first_seen_at=now, last_seen_at=now, ever_seen=False)
+        instances.save(conn, account, [track])
+    append(conn, now, "create.accepted", f"instance {created.id}", account, session.id, created.id)
+    accepted = evolve(session, create_outcome=CreateOutcome.ACCEPTED)
+    if session.state is SessionState.CREATING or session.state is SessionState.ENDING:
+        tied = sessions.update(conn, bound(accepted, track.instance, now))
+        if tied.state is SessionState.ENDING and tied.reason != REASON_EXPIRED:
+            request_destroy(conn, command_for(tied, track, now), now)
+    elif session.instance_id is None:
+        # It failed or ended while the answer was on its way: what it rented is an orphan of kind ended, by its tag and id.
+        sessions.update(conn, evolve(accepted, instance_id=created.id))
+
+
+def note_refusal(conn: Connection, session_id: UUID, why: str, now: datetime) -> None:
+    """One offer was refused; the session may try another."""
+    session = sessions.get(conn, session_id)
+    if session is None:
+        return
+    sessions.update(conn, evolve(session, create_outcome=CreateOutcome.REFUSED))
+    append(conn, now, "create.refused", why, session.account, session.id)
+    _end_if_ending(conn, session_id, now)
+
+
+def note_unclear(conn: Connection, session_id: UUID, why: str, now: datetime) -> None:
+    """Nobody knows whether something was rented: listings decide until the create deadline."""
+    session = sessions.get(conn, session_id)
+    if session is None or session.create_outcome is not CreateOutcome.SENT:
+        return
+    sessions.update(conn, evolve(session, create_outcome=CreateOutcome.UNCLEAR))
+    append(conn, now, "create.unclear", why, session.account, session.id)
+
+
+def fail(conn: Connection, session_id: UUID, why: str, now: datetime) -> None:
+    """A definite refusal that ends the session."""
+    session = sessions.get(conn, session_id)
+    if session is None or session.instance_id is not None:
+        return
+    refused = sessions.update(conn, evolve(session, create_outcome=CreateOutcome.REFUSED))
+    if refused.state is SessionState.CREATING:
+        sessions.update(conn, moved(refused, SessionState.FAILED, now, reason=why))
+        append(conn, now, "session.failed", why, session.account, session.id)
+    _end_if_ending(conn, session_id, now)
+
+
+def _end_if_ending(conn: Connection, session_id: UUID, now: datetime) -> None:
+    session = sessions.get(conn, session_id)
+    if session is not None and session.state is SessionState.ENDING and session.instance_id is None:
+        sessions.update(conn, moved(session, SessionState.ENDED, now))
+        append(conn, now, "session.ended", "its create was refused", session.account, session.id)

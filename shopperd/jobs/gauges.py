@@ -1,0 +1,88 @@
+"""Sets the gauges of an account from what the store knows. They are set from state, never counted up and down."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from datetime import datetime
+
+from shopperd.jobs.context import AccountAtWork, Context
+from shopperd.model import HoldReason, InstanceState, OrphanKind, OrphanPhase, Ownership, SessionState
+from shopperd.reconcile import Account, Orphan, Plan, held_reasons
+from shopperd.sightings import is_present
+
+SHOWN_STATES = tuple(state for state in SessionState if state not in (SessionState.ENDED, SessionState.FAILED))
+"""Over is over: ended and failed sessions are rows of the store, not a state of the fleet."""
+
+
+def show_account(context: Context, account: AccountAtWork, known: Account) -> None:
+    """Sessions, instances, spend and pending destroys."""
+    metrics, labels = context.metrics, account.labels
+    present = [track for track in known.tracks.values() if is_present(track)]
+    by_state = Counter((track.instance.state, track.instance.ownership) for track in present)
+    for state in InstanceState:
+        for ownership in Ownership:
+            metrics.instances.labels(**labels, state=state.value, ownership=ownership.value).set(
+                by_state[state, ownership]
+            )
+    own = [session for session in known.sessions.values() if session.account == account.name]
+    by_session_state = Counter(session.state for session in own)
+    for session_state in SHOWN_STATES:
+        metrics.sessions.labels(**labels, state=session_state.value).set(by_session_state[session_state])
+    burn = sum(track.instance.price_per_hour or 0.0 for track in present)
+    metrics.spend_usd_per_hour.labels(**labels).set(burn)
+    account.burn_per_hour = burn
+    account.instances = len(present)
+    account.sessions = sum(session.state.live for session in own)
+    show_destroys(context, account, known)
+
+
+def show_destroys(context: Context, account: AccountAtWork, known: Account) -> None:
+    """How many destroys are not proven yet, and how old the oldest is."""
+    account.destroys_pending = len(known.jobs)
+    context.metrics.destroys_pending.labels(**account.labels).set(len(known.jobs))
+    now = context.clock.now()
+    oldest = max(((now - job.requested_at).total_seconds() for job in known.jobs.values()), default=0.0)
+    context.metrics.destroy_oldest_age_seconds.labels(**account.labels).set(max(0.0, oldest))
+
+
+def show_plan(context: Context, account: AccountAtWork, plan: Plan) -> None:
+    """Orphans by kind and phase, what holds them, how old they are and what they cost by the hour."""
+    metrics, labels = context.metrics, account.labels
+    account.plan = plan
+    counts = Counter((orphan.kind, orphan.phase) for orphan in plan.orphans)
+    for kind in OrphanKind:
+        for phase in OrphanPhase:
+            metrics.orphans.labels(**labels, kind=kind.value, phase=phase.value).set(counts[kind, phase])
+    held = held_reasons(plan.orphans)
+    for reason in HoldReason:
+        metrics.holds.labels(**labels, reason=reason.value).set(held.get(reason, 0))
+    now = context.clock.now()
+    metrics.orphan_oldest_age_seconds.labels(**labels).set(
+        max((_age(orphan, now) for orphan in plan.orphans), default=0.0)
+    )
+    metrics.orphan_usd_per_hour.labels(**labels).set(
+        sum(orphan.track.instance.price_per_hour or 0.0 for orphan in plan.orphans)
+    )
+
+
+def _age(orphan: Orphan, now: datetime) -> float:
+    since = orphan.track.orphan_since or orphan.track.first_seen_at
+    return max(0.0, (now - since).total_seconds())
+
+
+def refresh_ages(context: Context) -> None:
+    """Bring the gauges that grow by themselves up to date, right before they are read."""
+    now = context.clock.now()
+    metrics = context.metrics
+    metrics.frozen.set(1 if context.frozen else 0)
+    oldest_market: dict[str, float] = {}
+    for account in context.accounts.values():
+        age = math.inf if account.last_complete_at is None else (now - account.last_complete_at).total_seconds()
+        metrics.snapshot_age_seconds.labels(**account.labels).set(max(0.0, age))
+        refreshed = account.market.refreshed_at
+        market_age = math.inf if refreshed is None else max(0.0, (now - refreshed).total_seconds())
+        name = account.provider_name
+        oldest_market[name] = max(oldest_market.get(name, 0.0), market_age)
+    for provider, age in oldest_market.items():
+        metrics.offers_age_seconds.labels(provider=provider).set(age)

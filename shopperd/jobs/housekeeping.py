@@ -1,0 +1,49 @@
+"""The housekeeping job: retention, and whether the store still takes what is written to it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from attrs import define
+
+from shopperd.jobs.context import Context, Report
+from shopperd.store import destroys, events, instances, memory, sessions
+
+BATCH = 5000
+"""Rows deleted in one transaction, so that a sweep never waits long behind a clean-up."""
+
+
+@define
+class HousekeepingJob:
+    """Keeps the store small. Ids of sessions that are over stay as tombstones for ever."""
+
+    context: Context
+    name: str = "housekeeping"
+    account: str = ""
+
+    @property
+    def interval(self) -> float:
+        """Seconds from run to run."""
+        return self.context.settings.jobs.housekeeping.interval
+
+    @property
+    def deadline(self) -> float:
+        """Long; it works in small transactions."""
+        return 1800.0
+
+    async def run(self) -> Report:
+        """Delete what is older than it has to be kept, batch by batch, and check the store."""
+        store, rules, now = self.context.store, self.context.settings.store, self.context.clock.now()
+        await store.check()
+        before_events = now - timedelta(seconds=rules.keep_events)
+        before_sessions = now - timedelta(seconds=rules.keep_sessions)
+        pruned = 0
+        while (count := await store.run(events.prune, before_events, BATCH)) and not self.context.stopping:
+            pruned += count
+        forgotten = 0
+        while (count := await store.run(sessions.forget_ended, before_sessions, BATCH)) and not self.context.stopping:
+            forgotten += count
+        for query in (destroys.forget_gone, instances.forget_gone, memory.prune_spans):
+            while await store.run(query, before_sessions, BATCH) and not self.context.stopping:
+                pass
+        return Report(f"pruned {pruned} events, put {forgotten} sessions to rest")

@@ -1,0 +1,204 @@
+"""What the store knows of an account, read for `reconcile`, and what `reconcile` found, written back, each in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from attrs import evolve, frozen
+from sqlalchemy import Connection
+
+from shopperd.model import DestroyJob, Event, Fleet, Instance, Session, Snapshot, Track
+from shopperd.reconcile import Account, Authority, Observed, observe, settle
+from shopperd.settings import AccountSettings, Settings
+from shopperd.sightings import merged
+from shopperd.store import destroys, events, instances, memory, meta, sessions
+
+FROZEN_KEY = "frozen"
+"""Where the store keeps the kill switch: ``{"reason", "at"}``, or nothing."""
+
+
+@frozen
+class Recorded:
+    """What a transaction wrote, and the account as it is after it."""
+
+    observed: Observed
+    account: Account
+    detected: tuple[Track, ...] = ()
+
+
+def load(
+    conn: Connection, account: AccountSettings, settings: Settings, now: datetime, snapshot: Snapshot | None = None
+) -> Account:
+    """All that `reconcile` needs to know about an account, with what the snapshot may refer to."""
+    tracks = dict(instances.tracks(conn, account.name))
+    open_sessions = sessions.open_sessions(conn, account.name)
+    window = timedelta(seconds=settings.sessions.resurrection_window)
+    by_id: dict[UUID, Session] = {session.id: session for session in open_sessions}
+    for session in sessions.lost_since(conn, account.name, now - window):
+        by_id.setdefault(session.id, session)
+    wanted_tracks = [session.instance_id for session in by_id.values() if session.instance_id is not None]
+    if snapshot is not None:
+        wanted_tracks.extend(instance.id for instance in snapshot.instances)
+    for id_ in dict.fromkeys(wanted_tracks):
+        if id_ not in tracks:
+            gone = instances.get(conn, account.name, id_)
+            if gone is not None:
+                tracks[id_] = gone
+    jobs = {job.instance_id: job for job in destroys.open_jobs(conn, account.name)}
+    named = [track.instance.session_id for track in tracks.values()]
+    named.extend(job.session_id for job in jobs.values())
+    if snapshot is not None:
+        named.extend(instance.session_id for instance in snapshot.instances)
+    unread = [id_ for id_ in dict.fromkeys(named) if id_ is not None and id_ not in by_id]
+    by_id.update(sessions.known(conn, unread))
+    untagged = [track.instance.id for track in tracks.values() if track.instance.session_id is None]
+    if snapshot is not None:
+        untagged.extend(instance.id for instance in snapshot.instances if instance.session_id is None)
+    for session in sessions.bound(conn, account.name, list(dict.fromkeys(untagged))).values():
+        by_id.setdefault(session.id, session)
+    return Account(
+        name=account.name,
+        exclusive=account.exclusive,
+        sessions=by_id,
+        tracks=tracks,
+        jobs=jobs,
+        fleet=_read_fleet(conn, account.name),
+        spans=memory.spans(conn),
+    )
+
+
+def record_snapshot(
+    conn: Connection, account: AccountSettings, settings: Settings, snapshot: Snapshot, now: datetime
+) -> Recorded:
+    """Count a snapshot into the store: tracks, sessions, destroy jobs, fleet, events."""
+    before = load(conn, account, settings, now, snapshot)
+    observed = observe(before, snapshot, settings, now)
+    return _write(conn, account, settings, before, observed, now)
+
+
+def record_gone(
+    conn: Connection, account: AccountSettings, settings: Settings, gone: Sequence[str], now: datetime
+) -> Recorded:
+    """Record instances that a single read has proven gone, unless something saw them again meanwhile."""
+    before = load(conn, account, settings, now)
+    sure = [id_ for id_ in gone if (track := before.tracks.get(id_)) and track.gone_at is None and track.absences > 0]
+    observed = settle(before, sure, settings, now)
+    return _write(conn, account, settings, before, observed, now)
+
+
+def record_details(conn: Connection, account: str, looked: Instance) -> None:
+    """Keep what a single read told beyond the listing (price, GPU, address)."""
+    current = instances.get(conn, account, looked.id)
+    if current is None or current.gone_at is not None:
+        return
+    told = evolve(current, instance=merged(looked, current.instance))
+    if told != current:
+        instances.save(conn, account, [told])
+
+
+def _write(
+    conn: Connection,
+    account: AccountSettings,
+    settings: Settings,
+    before: Account,
+    observed: Observed,
+    now: datetime,
+) -> Recorded:
+    if observed.tracks:
+        instances.save(conn, account.name, observed.tracks)
+    for step in observed.steps:
+        sessions.update(conn, step.session)
+        if step.kind:
+            append(conn, now, step.kind, step.message, account.name, step.session.id, step.session.instance_id)
+    for job in observed.commands:
+        request_destroy(conn, job, now)
+    for job in observed.settled:
+        destroys.update(conn, job)
+        took = (now - job.requested_at).total_seconds()
+        message = f"instance {job.instance_id} is proven gone, {took:.0f} s after its destroy was recorded"
+        append(conn, now, "destroy.verified", message, account.name, job.session_id, job.instance_id)
+    for id_ in observed.returned:
+        message = f"instance {id_} had been proven gone and is listed again"
+        append(conn, now, "instance.returned", message, account.name, None, id_)
+    for id_ in observed.replaced:
+        message = f"the id {id_} now names another machine than before"
+        append(conn, now, "instance.replaced", message, account.name, None, id_)
+    detected = tuple(
+        track
+        for track in observed.tracks
+        if track.kind is not None and track.kind_sightings == 1 and track.orphan_since == now
+    )
+    for track in detected:
+        message = f"instance {track.instance.id} should not be: {track.kind}"
+        append(conn, now, "orphan.detected", message, account.name, track.instance.session_id, track.instance.id)
+    if observed.fleet != before.fleet:
+        _write_fleet(conn, account.name, observed.fleet)
+        if observed.fleet.jump_at == now:
+            message = f"more than half of the account's instances {observed.fleet.change} at once; verdicts are held"
+            append(conn, now, "fleet.jumped", message, account.name)
+    return Recorded(observed=observed, account=load(conn, account, settings, now), detected=detected)
+
+
+def request_destroy(conn: Connection, job: DestroyJob, now: datetime) -> DestroyJob:
+    """Record a destroy before anything is asked of the provider; an open job for the instance is kept."""
+    recorded = destroys.add(conn, job)
+    append(conn, now, "destroy.recorded", f"{job.origin}: {job.reason}", job.account, job.session_id, job.instance_id)
+    return recorded
+
+
+def with_freeze(conn: Connection, authority: Authority) -> Authority:
+    """The authority to act, with the kill switch as the store has it this moment."""
+    return evolve(authority, frozen=authority.frozen or bool(meta.get(conn, FROZEN_KEY)))
+
+
+def append(
+    conn: Connection,
+    now: datetime,
+    kind: str,
+    message: str,
+    account: str | None = None,
+    session_id: UUID | None = None,
+    instance_id: str | None = None,
+    **data: object,
+) -> Event:
+    """Write one row of the audit trail."""
+    event = Event(
+        at=now,
+        kind=kind,
+        message=message,
+        account=account,
+        session_id=session_id,
+        instance_id=instance_id,
+        data=data,
+    )
+    return events.append(conn, event)
+
+
+def _fleet_key(account: str) -> str:
+    return f"fleet:{account}"
+
+
+def _read_fleet(conn: Connection, account: str) -> Fleet:
+    raw = meta.get(conn, _fleet_key(account), None)
+    if not isinstance(raw, dict):
+        return Fleet()
+    jump_at = raw.get("jump_at")
+    return Fleet(
+        jump_at=datetime.fromisoformat(jump_at) if isinstance(jump_at, str) else None,
+        change=str(raw.get("change", "")),
+        snapshots_since=int(raw.get("snapshots_since", 0)),
+    )
+
+
+def _write_fleet(conn: Connection, account: str, fleet: Fleet) -> None:
+    meta.put(
+        conn,
+        _fleet_key(account),
+        {
+            "jump_at": fleet.jump_at.isoformat() if fleet.jump_at is not None else None,
+            "change": fleet.change,
+            "snapshots_since": fleet.snapshots_since,
+        },
+    )

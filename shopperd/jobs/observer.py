@@ -1,0 +1,99 @@
+"""Reads one listing of an account and records it. Status and sweep both look through this, so snapshots never overlap."""
+
+from __future__ import annotations
+
+from attrs import define
+
+from shopperd.jobs.context import AccountAtWork, Context, log
+from shopperd.jobs.gauges import show_account
+from shopperd.jobs.knowledge import Recorded, record_snapshot
+from shopperd.model import Snapshot
+from shopperd.providers.contract import ProviderError
+
+
+@define
+class Look:
+    """A listing that was read and recorded."""
+
+    snapshot: Snapshot
+    recorded: Recorded
+
+
+async def look(context: Context, account: AccountAtWork) -> Look | None:
+    """List an account and record what was seen; None if the provider gave nothing that could be used.
+
+    Raises:
+        StoreError: what was seen could not be recorded, so nothing may be decided from it.
+    """
+    async with account.listing:
+        try:
+            snapshot = await account.provider.list_all_instances()
+        except ProviderError as error:
+            account.problem = error.outcome
+            account.detail = str(error)
+            context.metrics.snapshots_total.labels(**account.labels, outcome=error.outcome).inc()
+            log.warning("snapshot.failed", reason=error.outcome, detail=str(error))
+            return None
+        outcome = "complete" if snapshot.complete else snapshot.reason or "incomplete"
+        context.metrics.snapshots_total.labels(**account.labels, outcome=outcome).inc()
+        now = context.clock.now()
+        recorded = await context.store.run(record_snapshot, account.settings, context.settings, snapshot, now)
+    if snapshot.complete:
+        account.last_complete_at = snapshot.ended_at
+        account.problem = account.detail = ""
+    else:
+        account.problem, account.detail = outcome, snapshot.detail
+        log.warning("snapshot.incomplete", reason=outcome, detail=snapshot.detail)
+    _tell(context, account, recorded)
+    return Look(snapshot=snapshot, recorded=recorded)
+
+
+def _tell(context: Context, account: AccountAtWork, recorded: Recorded) -> None:
+    """Metrics, log lines and wake-ups that follow from what was recorded."""
+    observed = recorded.observed
+    for track in recorded.detected:
+        context.metrics.orphans_detected_total.labels(**account.labels, kind=str(track.kind)).inc()
+        log.warning(
+            "orphan.detected",
+            instance=track.instance.id,
+            orphan_kind=str(track.kind),
+            price_per_hour=track.instance.price_per_hour,
+        )
+    for step in observed.steps:
+        context.count_move(account, step.was, step.session.state)
+        if not step.kind:
+            continue
+        log.info(step.kind, session=str(step.session.id), instance=step.session.instance_id, detail=step.message)
+        if step.kind == "session.lost":
+            context.metrics.sessions_lost_total.labels(**account.labels).inc()
+    for id_ in observed.returned:
+        log.error("instance.returned", instance=id_, detail="it had been proven gone and is listed again")
+    for id_ in observed.replaced:
+        log.error("instance.replaced", instance=id_, detail="its id now names another machine")
+    show_settled(context, account, recorded)
+    show_account(context, account, recorded.account)
+    if observed.commands:
+        context.wake("destroys", account.name)
+    if observed.steps or observed.settled or recorded.detected:
+        context.changes.tell()
+
+
+def show_settled(context: Context, account: AccountAtWork, recorded: Recorded) -> None:
+    """Count what destroy jobs that are over have found and cost."""
+    for job in recorded.observed.settled:
+        log.info("destroy.verified", instance=job.instance_id, origin=str(job.origin))
+        if job.kind is None or job.gone_at is None:
+            continue
+        track = recorded.account.tracks.get(job.instance_id)
+        if track is None:
+            track = next((t for t in recorded.observed.tracks if t.instance.id == job.instance_id), None)
+        context.metrics.orphans_destroyed_total.labels(**account.labels, kind=str(job.kind)).inc()
+        if track is None:
+            continue
+        seconds = (job.gone_at - (track.orphan_since or job.requested_at)).total_seconds()
+        context.metrics.orphan_cleanup_duration_seconds.labels(**account.labels, kind=str(job.kind)).observe(
+            max(0.0, seconds)
+        )
+        if track.instance.price_per_hour is not None:
+            leaked = max(0.0, seconds) / 3600 * track.instance.price_per_hour
+            context.metrics.leaked_usd_total.labels(**account.labels).inc(leaked)

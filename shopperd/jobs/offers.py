@@ -1,0 +1,83 @@
+"""The offers job: keeps the newest good list of an account's market for readers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from attrs import define
+
+from shopperd.jobs.context import AccountAtWork, Context, Market, Report, log
+from shopperd.model import Offer
+from shopperd.providers.contract import Feature, OfferFilter, OfferList
+from shopperd.telemetry import OFFER_QUANTILES
+
+
+@define
+class OffersJob:
+    """Refreshes one account's market. On failure the old list stays, marked stale."""
+
+    context: Context
+    at: AccountAtWork
+    name: str = "offers"
+
+    @property
+    def account(self) -> str:
+        """The account's name."""
+        return self.at.name
+
+    @property
+    def interval(self) -> float:
+        """Seconds from run to run."""
+        return self.context.settings.jobs.offers.interval
+
+    @property
+    def deadline(self) -> float:
+        """A market that has to be read name by name takes minutes at the provider's pace; offers are the last in every queue."""
+        return max(1800.0, 3 * self.interval)
+
+    async def run(self) -> Report:
+        """Read the market and swap the list at once, so that readers never see half of one."""
+        try:
+            lists = [await self.at.provider.list_offers(OfferFilter())]
+            if self.at.provider.supports_feature(Feature.SPOT_PRICING):
+                lists.append(await self.at.provider.list_offers(OfferFilter(interruptible=True)))
+        except Exception:
+            self.at.market.stale = True
+            raise
+        offers = tuple(sorted((offer for found in lists for offer in found), key=lambda o: (o.price_per_hour, o.id)))
+        self.at.market = Market(
+            offers=offers,
+            by_id={offer.id: offer for offer in offers},
+            refreshed_at=self.context.clock.now(),
+            stale=False,
+            partial=any(found.partial for found in lists),
+        )
+        self._show(offers, lists)
+        cut = " (cut off by the provider)" if self.at.market.partial else ""
+        return Report(
+            f"{len(offers)} offers{cut}, {sum(sum(found.rejected.values()) for found in lists)} rows rejected"
+        )
+
+    def _show(self, offers: tuple[Offer, ...], lists: list[OfferList]) -> None:
+        metrics, provider = self.context.metrics, self.at.provider_name
+        by_gpu: dict[str, list[float]] = defaultdict(list)
+        for offer in offers:
+            by_gpu[offer.gpu].append(offer.price_per_hour)
+        known = self.context.gpus_shown.setdefault(provider, set())
+        for gone in sorted(known - by_gpu.keys()):
+            metrics.offers.remove(provider, gone)
+            for quantile in OFFER_QUANTILES:
+                metrics.offer_price_usd_per_hour.remove(provider, gone, quantile)
+            known.discard(gone)
+        for gpu, prices in by_gpu.items():
+            known.add(gpu)
+            metrics.offers.labels(provider=provider, gpu=gpu).set(len(prices))
+            for quantile in OFFER_QUANTILES:
+                price = prices[round(float(quantile) * (len(prices) - 1))]
+                metrics.offer_price_usd_per_hour.labels(provider=provider, gpu=gpu, quantile=quantile).set(price)
+        for found in lists:
+            for reason, count in found.rejected.items():
+                metrics.offers_rejected_total.labels(provider=provider, reason=reason).inc(count)
+            if found.unknown_gpus:
+                metrics.offers_rejected_total.labels(provider=provider, reason="unknown_gpu").inc(0)
+                log.info("offers.unknown_gpus", names=list(found.unknown_gpus)[:20], count=len(found.unknown_gpus))

@@ -1,0 +1,148 @@
+"""The status job: one listing of the account; binds, advances and ends sessions, finds lost ones, proves instances gone."""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from shopperd.jobs.context import AccountAtWork, Context, Report, log
+from shopperd.jobs.knowledge import record_details, record_gone
+from shopperd.jobs.observer import look, show_settled
+from shopperd.model import Instance, Ownership, SessionState
+from shopperd.providers.contract import AuthFailed, InstanceNotFound, ProviderError, RateLimited
+from shopperd.reconcile import Account, wants_proof
+from shopperd.sightings import is_present
+
+FAST_SHARE = 0.25
+"""While something is starting or going away, the job runs that much sooner than usual."""
+
+READS_MAX = 5
+"""Single reads in one run, so that a run stays short beside a provider's spacing of two seconds a read."""
+
+READ_AGAIN_SECONDS_MAX = 600.0
+"""An instance whose single read settles nothing is read again at the latest after this."""
+
+
+@define
+class _Retry:
+    """When an instance may be read by itself again, so that one that answers nothing costs few calls."""
+
+    at: float
+    wait: float
+
+
+@define
+class StatusJob:
+    """Looks at one account and moves its sessions."""
+
+    context: Context
+    at: AccountAtWork
+    name: str = "status"
+    _retries: dict[str, _Retry] = field(factory=dict, init=False)
+
+    @property
+    def account(self) -> str:
+        """The account's name."""
+        return self.at.name
+
+    @property
+    def interval(self) -> float:
+        """Seconds from run to run."""
+        return self.context.settings.jobs.status.interval
+
+    @property
+    def deadline(self) -> float:
+        """A listing of many pages waits for its turn page by page; the transport bounds every single one."""
+        return max(900.0, 10 * self.interval)
+
+    async def run(self) -> Report:
+        """List, record, then read by themselves those few instances that need it."""
+        seen = await look(self.context, self.at)
+        if seen is None:
+            return Report(f"no snapshot: {self.at.detail}", ok=False)
+        known = seen.recorded.account
+        known = await self._prove_gone(known)
+        await self._read_details(known)
+        moved = len([step for step in seen.recorded.observed.steps if step.kind])
+        sentence = (
+            f"saw {len(seen.snapshot.instances)} instances"
+            f"{'' if seen.snapshot.complete else f' (incomplete: {seen.snapshot.reason})'}, moved {moved} sessions"
+        )
+        if known.jobs:
+            sentence += f", {len(known.jobs)} destroys not proven yet"
+        return Report(sentence, again_in_seconds=self.interval * FAST_SHARE if _is_moving(known) else None)
+
+    async def _prove_gone(self, known: Account) -> Account:
+        settings, now = self.context.settings, self.context.clock.now()
+        missing = wants_proof(known, settings, now)
+        gone: list[str] = []
+        for track in [track for track in missing if self._is_due(track.instance.id)][:READS_MAX]:
+            id_ = track.instance.id
+            try:
+                await self.at.provider.get_instance_status(id_)
+            except InstanceNotFound:
+                gone.append(id_)
+                self._retries.pop(id_, None)
+            except (RateLimited, AuthFailed) as error:
+                self._later(id_)
+                log.warning("instance.proof_failed", instance=id_, detail=str(error))
+                break
+            except ProviderError as error:
+                self._later(id_)
+                log.warning("instance.proof_failed", instance=id_, detail=str(error))
+            else:
+                self._later(id_)
+                log.warning(
+                    "instance.contradicted", instance=id_, detail="listings miss it, a single read shows it: not gone"
+                )
+        if not gone:
+            return known
+        recorded = await self.context.store.run(record_gone, self.at.settings, settings, gone, self.context.clock.now())
+        for step in recorded.observed.steps:
+            log.info(step.kind, session=str(step.session.id), instance=step.session.instance_id, detail=step.message)
+            if step.session.state is SessionState.LOST:
+                self.context.metrics.sessions_lost_total.labels(**self.at.labels).inc()
+            self.context.count_move(self.at, step.was, step.session.state)
+        show_settled(self.context, self.at, recorded)
+        self.context.changes.tell()
+        return recorded.account
+
+    async def _read_details(self, known: Account) -> None:
+        """Read once by itself what a listing does not tell: TensorDock lists no price, GPU or count."""
+        wanting = [
+            track.instance
+            for track in known.tracks.values()
+            if is_present(track)
+            and track.instance.ownership is not Ownership.FOREIGN
+            and (track.instance.price_per_hour is None or track.instance.gpu is None)
+            and self._is_due(track.instance.id)
+        ]
+        for instance in wanting[:READS_MAX]:
+            try:
+                looked: Instance = await self.at.provider.get_instance_status(instance.id)
+            except ProviderError as error:
+                self._later(instance.id)
+                log.debug("instance.details_failed", instance=instance.id, detail=str(error))
+                continue
+            if looked.price_per_hour is None or looked.gpu is None:
+                self._later(instance.id)
+            await self.context.store.run(record_details, self.at.name, looked)
+
+    def _is_due(self, id_: str) -> bool:
+        retry = self._retries.get(id_)
+        return retry is None or self.context.clock.monotonic() >= retry.at
+
+    def _later(self, id_: str) -> None:
+        before = self._retries.get(id_)
+        wait = self.interval if before is None else min(before.wait * 2, READ_AGAIN_SECONDS_MAX)
+        self._retries[id_] = _Retry(at=self.context.clock.monotonic() + wait, wait=wait)
+
+
+def _is_moving(known: Account) -> bool:
+    """Whether something is starting or going away, so that a sooner look pays."""
+    if known.jobs:
+        return True
+    return any(
+        session.state in (SessionState.CREATING, SessionState.STARTING, SessionState.ENDING)
+        for session in known.sessions.values()
+        if session.account == known.name
+    )

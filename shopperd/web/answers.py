@@ -1,0 +1,242 @@
+"""The shapes of answers. Times are UTC and written as RFC 3339 with a Z; money is US dollars; null is "not known"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+from aiohttp import web
+from attrs import fields, frozen
+
+from shopperd.model import (
+    DestroyJob,
+    DestroyOrigin,
+    Event,
+    HoldReason,
+    InstanceState,
+    Offer,
+    OrphanKind,
+    OrphanPhase,
+    Ownership,
+    Session,
+    SessionState,
+    Track,
+)
+from shopperd.reconcile import Orphan
+
+T = TypeVar("T")
+
+
+@frozen
+class ListAnswer(Generic[T]):
+    """A piece of a list; `next` goes into the query as `cursor` for the following piece, null at the end."""
+
+    items: Sequence[T]
+    next: str | None = None
+
+
+@frozen
+class EventAnswer:
+    """One row of the audit trail."""
+
+    id: int
+    at: datetime
+    kind: str
+    message: str
+    account: str | None
+    session_id: UUID | None
+    instance_id: str | None
+    data: Mapping[str, object]
+
+
+@frozen
+class SessionAnswer:
+    """A session. What its machine was given to run (`env`, `onstart`) is not told: it may hold secrets."""
+
+    id: UUID
+    account: str
+    provider: str
+    state: SessionState
+    tag: str
+    instance_id: str | None
+    offer_id: str | None
+    gpu: str | None
+    gpu_count: int | None
+    price_per_hour: float | None
+    created_at: datetime
+    expires_at: datetime | None
+    ended_at: datetime | None
+    reason: str | None
+    exempt: bool
+
+
+@frozen
+class SessionWithEvents(SessionAnswer):
+    """A session and what happened to it, oldest first."""
+
+    events: Sequence[EventAnswer]
+
+
+@frozen
+class InstanceAnswer:
+    """A rented machine. `session_id` is the session that its tag names, or that it is bound to if the tag was lost."""
+
+    account: str
+    provider: str
+    id: str
+    tag: str | None
+    session_id: UUID | None
+    ownership: Ownership
+    state: InstanceState
+    provider_state: str | None
+    gpu: str | None
+    gpu_count: int | None
+    price_per_hour: float | None
+    address: str | None
+    ssh_port: int | None
+    started_at: datetime | None
+    first_seen_at: datetime
+    last_seen_at: datetime
+    exempt: bool
+
+
+@frozen
+class OfferAnswer:
+    """A machine that could be rented when the market was last read, `age_seconds` ago."""
+
+    id: str
+    provider: str
+    provider_id: str
+    account: str
+    gpu: str
+    gpu_count: int
+    vram_gb: int | None
+    price_per_hour: float
+    location: str | None
+    reliability: float | None
+    verified: bool | None
+    available: bool
+    interruptible: bool
+    disk_gb: float | None
+    age_seconds: float
+    stale: bool
+
+
+@frozen
+class OrphanAnswer:
+    """An instance that should not be; `hold_reason` is the guard that it waits for, null if none holds it."""
+
+    account: str
+    instance_id: str
+    session_id: UUID | None
+    kind: OrphanKind
+    phase: OrphanPhase
+    first_seen_at: datetime
+    sightings: int
+    price_per_hour: float | None
+    hold_reason: HoldReason | None
+
+
+@frozen
+class DestroyAnswer:
+    """A destroy that is recorded and carried out until its instance is proven gone."""
+
+    account: str
+    instance_id: str
+    session_id: UUID | None
+    origin: DestroyOrigin
+    reason: str
+    requested_at: datetime
+    attempts: int
+    hold_reason: HoldReason | None
+    gone_at: datetime | None
+
+
+_OF_EVENT = tuple(attribute.name for attribute in fields(EventAnswer))
+_OF_SESSION = tuple(attribute.name for attribute in fields(SessionAnswer) if attribute.name != "exempt")
+_OF_MACHINE = tuple(
+    attribute.name
+    for attribute in fields(InstanceAnswer)
+    if attribute.name not in ("session_id", "first_seen_at", "last_seen_at", "exempt")
+)
+_OF_OFFER = tuple(attribute.name for attribute in fields(OfferAnswer) if attribute.name not in ("age_seconds", "stale"))
+
+
+def answer(value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """An answer in JSON."""
+    return web.Response(
+        body=msgspec.json.encode(value), status=status, content_type="application/json", headers=headers
+    )
+
+
+def event_answer(event: Event) -> EventAnswer:
+    """One row of the audit trail."""
+    return EventAnswer(**{name: getattr(event, name) for name in _OF_EVENT})
+
+
+def session_answer(session: Session, track: Track | None) -> SessionAnswer:
+    """A session and its machine, as far as one is known; the machine's exemption is the session's."""
+    told = {name: getattr(session, name) for name in _OF_SESSION}
+    return SessionAnswer(**told, exempt=session.exempt or (track is not None and track.exempt))
+
+
+def session_with_events(session: Session, track: Track | None, trail: Sequence[Event]) -> SessionWithEvents:
+    """A session with its trail."""
+    told = {name: getattr(session, name) for name in _OF_SESSION}
+    return SessionWithEvents(
+        **told,
+        exempt=session.exempt or (track is not None and track.exempt),
+        events=[event_answer(event) for event in trail],
+    )
+
+
+def instance_answer(track: Track, bound_to: UUID | None) -> InstanceAnswer:
+    """A machine. `bound_to`: the session that it is bound to by its id, for one whose tag names none."""
+    told = {name: getattr(track.instance, name) for name in _OF_MACHINE}
+    return InstanceAnswer(
+        **told,
+        session_id=track.instance.session_id or bound_to,
+        first_seen_at=track.first_seen_at,
+        last_seen_at=track.last_seen_at,
+        exempt=track.exempt,
+    )
+
+
+def offer_answer(offer: Offer, age_seconds: float, stale: bool) -> OfferAnswer:
+    """An offer and how old the list is that it stands in."""
+    told = {name: getattr(offer, name) for name in _OF_OFFER}
+    return OfferAnswer(**told, age_seconds=age_seconds, stale=stale)
+
+
+def orphan_answer(orphan: Orphan) -> OrphanAnswer:
+    """An orphan of a plan."""
+    track = orphan.track
+    return OrphanAnswer(
+        account=track.instance.account,
+        instance_id=track.instance.id,
+        session_id=track.instance.session_id,
+        kind=orphan.kind,
+        phase=orphan.phase,
+        first_seen_at=track.first_seen_at,
+        sightings=track.kind_sightings,
+        price_per_hour=track.instance.price_per_hour,
+        hold_reason=orphan.hold,
+    )
+
+
+def destroy_answer(job: DestroyJob) -> DestroyAnswer:
+    """A destroy job."""
+    return DestroyAnswer(
+        account=job.account,
+        instance_id=job.instance_id,
+        session_id=job.session_id,
+        origin=job.origin,
+        reason=job.reason,
+        requested_at=job.requested_at,
+        attempts=job.attempts,
+        hold_reason=job.hold,
+        gone_at=job.gone_at,
+    )

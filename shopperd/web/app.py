@@ -1,0 +1,84 @@
+"""The application: routes, and what stands before all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import hdrs, web
+
+from shopperd.control import Control
+from shopperd.jobs.context import Context
+from shopperd.schedule import Schedule
+from shopperd.secrets import Secret
+from shopperd.web import (
+    events,
+    exposition,
+    health,
+    instances,
+    offers,
+    operations,
+    orphans,
+    overview,
+    sessions,
+)
+from shopperd.web.access import guarded
+from shopperd.web.door import DOOR, Door, Health
+from shopperd.web.exposition import measured
+from shopperd.web.problems import answered
+from shopperd.web.reading import BODY_BYTES_MAX
+
+_TABLES = (
+    overview.routes,
+    sessions.routes,
+    instances.routes,
+    offers.routes,
+    orphans.routes,
+    events.routes,
+    operations.routes,
+)
+
+
+def make_app(
+    context: Context,
+    control: Control,
+    schedule: Schedule,
+    token: Secret | None,
+    *,
+    loopback: bool,
+    health: Callable[[], Health],
+) -> web.Application:
+    """The HTTP interface of one daemon.
+
+    Args:
+        token: what changes must carry; None: they are taken on loopback only.
+        loopback: only this machine can reach the listener.
+        health: whether the daemon's loops turn.
+    """
+    door = Door(context, control, schedule, token, loopback, health)
+    # In this order: what is refused or goes wrong is counted too.
+    app = web.Application(middlewares=[measured, answered, guarded], client_max_size=BODY_BYTES_MAX)
+    app[DOOR] = door
+    _add_routes(app, door)
+    app.on_response_prepare.append(_with_headers)
+    app.on_shutdown.append(_close)
+    return app
+
+
+def _add_routes(app: web.Application, door: Door) -> None:
+    exposition.add_routes(app, door)
+    health.add_routes(app, door)
+    for table in _TABLES:
+        app.add_routes(table)
+
+
+async def _with_headers(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers[hdrs.SERVER] = "shopperd"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
+
+
+async def _close(app: web.Application) -> None:
+    """Have those who wait for a change or follow the trail finish."""
+    door = app[DOOR]
+    door.closing.set()
+    door.context.changes.tell()

@@ -1,0 +1,102 @@
+"""``/instances``: what the marketplaces bill, ours or not."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from uuid import UUID
+
+from aiohttp import web
+from attrs import frozen
+from sqlalchemy import Connection
+
+from shopperd.control import NotFound
+from shopperd.model import InstanceState, Ownership, Track
+from shopperd.store import instances, sessions
+from shopperd.web.answers import InstanceAnswer, ListAnswer, answer, destroy_answer, instance_answer
+from shopperd.web.door import API, DOOR
+from shopperd.web.reading import Cursor, Limit, NoQuery, ReasonBody, Word, read_body, read_query
+
+routes = web.RouteTableDef()
+
+
+@frozen
+class InstancesQuery:
+    """Which instances to list."""
+
+    account: Word | None = None
+    ownership: Ownership | None = None
+    state: InstanceState | None = None
+    limit: Limit = 100
+    cursor: Cursor | None = None
+
+
+@routes.get(f"{API}/instances")
+async def list_instances(request: web.Request) -> web.Response:
+    """The instances that are not proven gone, foreign ones too."""
+    asked = read_query(request, InstancesQuery)
+    return answer(await request.app[DOOR].context.store.run(_page, asked))
+
+
+@routes.post(f"{API}/instances/{{account}}/{{id}}/destroy")
+async def destroy(request: web.Request) -> web.Response:
+    """Destroy one instance of ours by command."""
+    read_query(request, NoQuery)
+    asked = await read_body(request, ReasonBody)
+    account, instance_id = request.match_info["account"], request.match_info["id"]
+    job = await request.app[DOOR].control.destroy(account, instance_id, asked.reason)
+    return answer(destroy_answer(job), status=202)
+
+
+@routes.post(f"{API}/instances/{{account}}/{{id}}/exempt")
+async def exempt(request: web.Request) -> web.Response:
+    """Protect an instance from every destroy."""
+    return await _set_exempt(request, exempt=True)
+
+
+@routes.post(f"{API}/instances/{{account}}/{{id}}/unexempt")
+async def unexempt(request: web.Request) -> web.Response:
+    """Protect it no longer."""
+    return await _set_exempt(request, exempt=False)
+
+
+async def _set_exempt(request: web.Request, *, exempt: bool) -> web.Response:
+    door = request.app[DOOR]
+    read_query(request, NoQuery)
+    asked = await read_body(request, ReasonBody)
+    account, instance_id = request.match_info["account"], request.match_info["id"]
+    await door.control.exempt(account, instance_id, asked.reason, exempt=exempt)
+    found = await door.context.store.run(_one, account, instance_id)
+    if found is None:
+        raise NotFound(f"account {account} has no instance {instance_id!r} any more")
+    return answer(found)
+
+
+def _page(conn: Connection, asked: InstancesQuery) -> ListAnswer[InstanceAnswer]:
+    page = instances.page(
+        conn,
+        account=asked.account,
+        ownership=asked.ownership,
+        state=asked.state,
+        limit=asked.limit,
+        cursor=asked.cursor,
+    )
+    return ListAnswer(_told(conn, page.items), page.next)
+
+
+def _one(conn: Connection, account: str, instance_id: str) -> InstanceAnswer | None:
+    track = instances.get(conn, account, instance_id)
+    return None if track is None else _told(conn, [track])[0]
+
+
+def _told(conn: Connection, tracks: Sequence[Track]) -> list[InstanceAnswer]:
+    untagged: dict[str, list[str]] = defaultdict(list)
+    for track in tracks:
+        if track.instance.session_id is None:
+            untagged[track.instance.account].append(track.instance.id)
+    bound: dict[tuple[str, str], UUID] = {
+        (account, instance_id): session.id
+        for account, ids in untagged.items()
+        for instance_id, session in sessions.bound(conn, account, ids).items()
+    }
+    return [instance_answer(track, bound.get((track.instance.account, track.instance.id))) for track in tracks]

@@ -1,0 +1,197 @@
+"""``/status`` and ``/accounts``: the deployment on one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from aiohttp import web
+from attrs import frozen
+
+from shopperd import __version__
+from shopperd.jobs.context import AccountAtWork, Context
+from shopperd.jobs.knowledge import FROZEN_KEY
+from shopperd.jobs.runner import Runner
+from shopperd.model import HoldReason
+from shopperd.reconcile import held_reasons, published_bound_seconds
+from shopperd.redaction import redact
+from shopperd.store import StoreError, meta
+from shopperd.web.answers import ListAnswer, answer
+from shopperd.web.door import API, DOOR
+from shopperd.web.health import snapshot_age_seconds, trouble_of
+from shopperd.web.reading import NoQuery, read_query
+from shopperd.web.standing import Standing, standing
+
+routes = web.RouteTableDef()
+
+
+@frozen
+class HoldAnswer:
+    """A guard, and how many ripe orphans it holds."""
+
+    reason: HoldReason
+    count: int
+
+
+@frozen
+class AccountAnswer:
+    """One account.
+
+    Attributes:
+        healthy: its newest listing gave a complete snapshot, lately.
+        reason: why it is not, in one of a bounded set of words: ``auth``, ``timeout``, ``page_failed``, ``stale`` ...
+        detail: the same for people.
+        instances: in the newest complete snapshot, foreign ones too.
+        sessions: those that claim an instance.
+        observing_sweeps: sweeps that still only look.
+    """
+
+    name: str
+    provider: str
+    healthy: bool
+    reason: str | None
+    detail: str | None
+    last_complete_snapshot_at: datetime | None
+    snapshot_age_seconds: float | None
+    instances: int
+    sessions: int
+    orphans: int
+    holds: Sequence[HoldAnswer]
+    burn_per_hour: float
+    destroys_pending: int
+    destroys_held: int
+    observing_sweeps: int
+    budget_per_hour: float | None
+    exclusive: bool
+    offers: int
+
+
+@frozen
+class JobAnswer:
+    """A job and how its newest run ended; `ok` null before the first."""
+
+    job: str
+    account: str
+    interval_seconds: float
+    running: bool
+    ok: bool | None
+    detail: str
+
+
+@frozen
+class StoreAnswer:
+    """Where the store is, and what is wrong with it."""
+
+    location: str
+    ok: bool
+    problem: str | None
+
+
+@frozen
+class StatusAnswer:
+    """The deployment.
+
+    Attributes:
+        orphan_bound_seconds: how soon an orphan is gone while its provider is healthy.
+    """
+
+    version: str
+    deployment: str
+    frozen: bool
+    frozen_reason: str | None
+    frozen_at: str | None
+    mode: str
+    store: StoreAnswer
+    accounts: Sequence[AccountAnswer]
+    jobs: Sequence[JobAnswer]
+    burn_per_hour: float
+    destroys_pending: int
+    orphan_bound_seconds: float
+
+
+@routes.get(f"{API}/status")
+async def status(request: web.Request) -> web.Response:
+    """The deployment. It answers with what is known while the store does not."""
+    door = request.app[DOOR]
+    read_query(request, NoQuery)
+    context = door.context
+    accounts = await _accounts(context)
+    frozen_by = await _frozen_by(context)
+    problem = context.store.problem
+    told = StatusAnswer(
+        version=__version__,
+        deployment=context.settings.deployment,
+        frozen=context.frozen or frozen_by is not None,
+        frozen_reason=None if frozen_by is None else str(frozen_by.get("reason", "")),
+        frozen_at=None if frozen_by is None else str(frozen_by.get("at", "")).replace("+00:00", "Z"),
+        mode=context.settings.orphans.mode,
+        store=StoreAnswer(context.store.location, problem is None, None if problem is None else str(problem)),
+        accounts=accounts,
+        jobs=[_job(runner) for runner in door.schedule.runners],
+        burn_per_hour=sum(account.burn_per_hour for account in accounts),
+        destroys_pending=sum(account.destroys_pending for account in accounts),
+        orphan_bound_seconds=published_bound_seconds(context.settings),
+    )
+    return answer(told)
+
+
+@routes.get(f"{API}/accounts")
+async def list_accounts(request: web.Request) -> web.Response:
+    """The accounts at work."""
+    read_query(request, NoQuery)
+    return answer(ListAnswer[AccountAnswer](await _accounts(request.app[DOOR].context)))
+
+
+async def _accounts(context: Context) -> list[AccountAnswer]:
+    return [await _account(context, account) for account in tuple(context.accounts.values())]
+
+
+async def _account(context: Context, account: AccountAtWork) -> AccountAnswer:
+    try:
+        now: Standing | None = await standing(context, account)
+    except StoreError:
+        now = None  # the answer then tells the newest that the jobs have kept, and `store` tells why
+    plan = account.plan if now is None else now.plan
+    orphans = () if plan is None else plan.orphans
+    trouble = trouble_of(context, account)
+    jobs = [] if now is None else list(now.known.jobs.values())
+    return AccountAnswer(
+        name=account.name,
+        provider=account.provider_name,
+        healthy=trouble is None,
+        reason=None if trouble is None else account.problem or "stale",
+        detail=None if trouble is None else redact(trouble),
+        last_complete_snapshot_at=account.last_complete_at,
+        snapshot_age_seconds=snapshot_age_seconds(account, context.clock.now()),
+        instances=account.instances if now is None else len(now.present),
+        sessions=account.sessions if now is None else now.live_sessions,
+        orphans=len(orphans),
+        holds=[HoldAnswer(reason, count) for reason, count in sorted(held_reasons(orphans).items())],
+        burn_per_hour=account.burn_per_hour if now is None else now.burn_per_hour,
+        destroys_pending=account.destroys_pending if now is None else len(jobs),
+        destroys_held=sum(job.hold is not None for job in jobs),
+        observing_sweeps=0 if now is None else now.observing,
+        budget_per_hour=account.settings.budget_per_hour or None,
+        exclusive=account.settings.exclusive,
+        offers=len(account.market.offers),
+    )
+
+
+def _job(runner: Runner) -> JobAnswer:
+    job = runner.job
+    return JobAnswer(
+        job=job.name,
+        account=job.account,
+        interval_seconds=job.interval,
+        running=runner.running is not None,
+        ok=runner.last_ok,
+        detail=redact(runner.last_sentence),
+    )
+
+
+async def _frozen_by(context: Context) -> dict[str, object] | None:
+    try:
+        found = await context.store.run(meta.get, FROZEN_KEY)
+    except StoreError:
+        return None
+    return found if isinstance(found, dict) else None

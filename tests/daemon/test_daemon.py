@@ -1,0 +1,292 @@
+"""The whole daemon, from a listing to a verified destroy, on all three dialects."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from shopperd.settings import OrphanSettings
+from tests.daemon.house import (
+    Api,
+    alive,
+    destroys,
+    dock,
+    quick_settings,
+    ready,
+    running,
+    simulated,
+    until,
+    vast,
+    with_orphans,
+)
+
+
+def in_state(api: Api, session_id: str, *states: str):  # type: ignore[no-untyped-def]
+    async def check() -> bool:
+        return await api.state(session_id) in states
+
+    return check
+
+
+@pytest.mark.parametrize("dialect", ["vast", "dock-v2", "dock-v0"])
+async def test_a_session_reaches_running_is_ended_and_proven_gone(dialect: str, tmp_path: Path) -> None:
+    async with simulated() as simulator:
+        account = vast(simulator) if dialect == "vast" else dock(simulator, dialect.removeprefix("dock-"))
+        async with running(quick_settings(account), tmp_path) as (_, api):
+            await ready(api)
+            made = await api.create(dialect, wait=10)
+            await until(in_state(api, made["id"], "running"), "the session runs")
+            (machine,) = alive(simulator)
+            assert machine["tag"] == made["tag"]
+            shown = await api.get(f"/sessions/{made['id']}")
+            assert shown["instance_id"] == machine["id"]
+            assert shown["price_per_hour"] > 0
+            await api.end(made["id"])
+            await until(in_state(api, made["id"], "ended"), "the session is over")
+            assert alive(simulator) == []
+            assert len(destroys(simulator)) == 1
+            kinds = [event["kind"] for event in (await api.get(f"/sessions/{made['id']}"))["events"]]
+            assert kinds.index("create.requested") < kinds.index("create.accepted")
+            assert kinds.index("destroy.recorded") < kinds.index("destroy.requested")
+            assert kinds[-1] in ("session.ended", "destroy.verified")
+
+
+@pytest.mark.parametrize("dialect", ["vast", "dock-v2", "dock-v0"])
+async def test_a_machine_of_an_ended_session_is_destroyed_and_a_foreign_one_stays(dialect: str, tmp_path: Path) -> None:
+    async with simulated() as simulator:
+        account = vast(simulator) if dialect == "vast" else dock(simulator, dialect.removeprefix("dock-"))
+        provider = account.provider
+        simulator.world.conjure({"provider": provider, "tag": "my own machine"})
+        async with running(quick_settings(account), tmp_path) as (_, api):
+            await ready(api)
+            made = await api.ask("POST", "/api/v1/sessions/register", {"account": dialect}, expect=201)
+            await api.end(made["id"])
+            simulator.world.conjure({"provider": provider, "tag": made["tag"]})
+
+            async def only_the_foreign_one() -> bool:
+                return [machine["tag"] for machine in alive(simulator)] == ["my own machine"]
+
+            await until(only_the_foreign_one, "the orphan is gone")
+            assert len(destroys(simulator)) == 1
+            (item,) = (await api.get("/instances?ownership=foreign"))["items"]
+            assert item["tag"] == "my own machine"
+            kinds = [event["kind"] for event in (await api.get("/events?limit=1000"))["items"]]
+            assert "orphan.detected" in kinds
+            assert 'shopperd_orphans_detected_total{account="' + dialect in await api.metrics()
+
+
+async def test_a_listing_that_lies_causes_no_act(tmp_path: Path) -> None:
+    async with simulated() as simulator:
+        settings = quick_settings(vast(simulator))
+        async with running(settings, tmp_path) as (daemon, api):
+            await ready(api)
+            made = [await api.create("vast", wait=10) for _ in range(3)]
+            for one in made:
+                await until(in_state(api, one["id"], "running"), "they run")
+            simulator.world.switch_on("list_empty", provider="vastai", count=20)
+            before = daemon.context.metrics.snapshots_total.labels("vast", "vastai", "complete")._value.get()
+
+            async def lied_to() -> bool:
+                now = daemon.context.metrics.snapshots_total.labels("vast", "vastai", "complete")._value.get()
+                return now > before + 22
+
+            await until(lied_to, "all lies were heard")
+            assert [await api.state(one["id"]) for one in made] == ["running"] * 3
+            assert destroys(simulator) == []
+            assert len(alive(simulator)) == 3
+
+
+async def test_a_lost_create_answer_rents_once_and_is_found_by_its_tag(tmp_path: Path) -> None:
+    async with simulated() as simulator, running(quick_settings(vast(simulator)), tmp_path) as (_, api):
+        await ready(api)
+        simulator.world.switch_on("create_answer_lost", provider="vastai", count=1)
+        made = await api.create("vast")
+        await until(in_state(api, made["id"], "running"), "it is found")
+        assert [machine["tag"] for machine in alive(simulator)] == [made["tag"]]
+        kinds = [event["kind"] for event in (await api.get(f"/sessions/{made['id']}"))["events"]]
+        assert "create.unclear" in kinds
+
+
+async def test_a_create_that_never_arrived_fails_after_its_deadline(tmp_path: Path) -> None:
+    async with simulated() as simulator:
+        settings = quick_settings(vast(simulator))
+        settings = evolve(settings, sessions=evolve(settings.sessions, create_deadline=1.0))
+        async with running(settings, tmp_path) as (_, api):
+            await ready(api)
+            simulator.world.switch_on("create_dropped", provider="vastai", count=1)
+            made = await api.create("vast")
+            await until(in_state(api, made["id"], "failed"), "it fails")
+            assert alive(simulator) == []
+
+
+async def test_a_destroy_that_does_nothing_is_repeated_until_the_machine_is_gone(tmp_path: Path) -> None:
+    async with simulated() as simulator, running(quick_settings(vast(simulator)), tmp_path) as (_, api):
+        await ready(api)
+        made = await api.create("vast", wait=10)
+        await until(in_state(api, made["id"], "running"), "it runs")
+        simulator.world.switch_on("destroy_ignored", provider="vastai", count=2)
+        await api.end(made["id"])
+        await until(in_state(api, made["id"], "ended"), "it is over")
+        assert alive(simulator) == []
+        assert len(destroys(simulator)) == 3
+
+
+async def test_a_restart_is_a_no_op_for_machines(tmp_path: Path) -> None:
+    async with simulated() as simulator:
+        settings = quick_settings(vast(simulator))
+        async with running(settings, tmp_path) as (_, api):
+            await ready(api)
+            made = await api.create("vast", wait=10)
+            await until(in_state(api, made["id"], "running"), "it runs")
+        async with running(settings, tmp_path) as (_, api):
+            await ready(api)
+            assert await api.state(made["id"]) == "running"
+        assert [machine["tag"] for machine in alive(simulator)] == [made["tag"]]
+        assert destroys(simulator) == []
+
+
+async def test_a_wrong_key_is_said_and_the_other_account_goes_on(tmp_path: Path) -> None:
+    async with simulated() as simulator:
+        settings = quick_settings(vast(simulator, name="wrong", key="BAD"), vast(simulator))
+        async with running(settings, tmp_path) as (_, api):
+
+            async def told() -> bool:
+                accounts = {row["name"]: row for row in (await api.get("/accounts"))["items"]}
+                return accounts["wrong"]["reason"] == "auth" and accounts["vast"]["healthy"]
+
+            await until(told, "both accounts are judged")
+            assert (await api.ask("GET", "/readyz", expect=503)) is not None
+
+
+async def test_an_account_that_never_answers_does_not_delay_another(tmp_path: Path) -> None:
+    async with simulated() as simulator:
+        settings = quick_settings(dock(simulator), vast(simulator))
+        async with running(settings, tmp_path) as (daemon, api):
+            await ready(api)
+            simulator.world.switch_on("slow", provider="tensordock", operation="list", probability=1.0, delay=60.0)
+            for _ in range(5):
+                seen = daemon.context.accounts["vast"].last_complete_at
+
+                async def again(seen=seen) -> bool:  # type: ignore[no-untyped-def]
+                    return daemon.context.accounts["vast"].last_complete_at != seen
+
+                await until(again, "the quick account is seen again", seconds=3.0)
+
+
+async def test_an_unknown_tag_is_held_and_reported(tmp_path: Path) -> None:
+    async with simulated() as simulator, running(quick_settings(vast(simulator)), tmp_path) as (_, api):
+        await ready(api)
+        tag = "shopper-11111111-2222-4333-8444-555555555555"
+        simulator.world.conjure({"provider": "vastai", "tag": tag})
+
+        async def held() -> bool:
+            items = (await api.get("/orphans"))["items"]
+            return [(row["kind"], row["phase"], row["hold_reason"]) for row in items] == [
+                ("unknown", "held", "not_exclusive")
+            ]
+
+        await until(held, "it is held")
+        assert destroys(simulator) == []
+
+
+async def test_nothing_is_destroyed_or_created_while_frozen(tmp_path: Path) -> None:
+    async with simulated() as simulator, running(quick_settings(vast(simulator)), tmp_path) as (daemon, api):
+        await ready(api)
+        made = await api.create("vast", wait=10)
+        await until(in_state(api, made["id"], "running"), "it runs")
+        await api.ask("POST", "/api/v1/freeze", {"reason": "test"}, expect=200)
+        await api.end(made["id"])
+        await api.ask("POST", "/api/v1/sessions", {"account": "vast", "max_price_per_hour": 50}, expect=409)
+
+        async def held() -> bool:
+            kinds = [event["kind"] for event in (await api.get(f"/sessions/{made['id']}"))["events"]]
+            return "destroy.held" in kinds
+
+        await until(held, "the destroy is held")
+        assert len(alive(simulator)) == 1
+        await api.ask("POST", "/api/v1/unfreeze", {"reason": "test"}, expect=200)
+        await until(in_state(api, made["id"], "ended"), "it goes on")
+        assert alive(simulator) == []
+        assert not daemon.context.frozen
+
+
+async def test_report_mode_destroys_nothing(tmp_path: Path) -> None:
+    async with simulated() as simulator:
+        settings = with_orphans(quick_settings(vast(simulator)), mode="report")
+        async with running(settings, tmp_path) as (_, api):
+            await ready(api)
+            made = await api.ask("POST", "/api/v1/sessions/register", {"account": "vast"}, expect=201)
+            await api.end(made["id"])
+            simulator.world.conjure({"provider": "vastai", "tag": made["tag"]})
+
+            async def held() -> bool:
+                return [row["hold_reason"] for row in (await api.get("/orphans"))["items"]] == ["report_mode"]
+
+            await until(held, "it is reported")
+            assert destroys(simulator) == []
+
+
+async def test_an_expired_session_is_ended_and_its_machine_destroyed(tmp_path: Path) -> None:
+    async with simulated() as simulator, running(quick_settings(vast(simulator)), tmp_path) as (_, api):
+        await ready(api)
+        made = await api.create("vast", wait=10, lifetime=1)
+        await until(in_state(api, made["id"], "ended"), "it expires")
+        assert (await api.get(f"/sessions/{made['id']}"))["reason"] == "expired"
+        assert alive(simulator) == []
+
+
+async def test_a_machine_that_vanishes_makes_its_session_lost(tmp_path: Path) -> None:
+    async with simulated() as simulator, running(quick_settings(vast(simulator)), tmp_path) as (_, api):
+        await ready(api)
+        made = await api.create("vast", wait=10)
+        await until(in_state(api, made["id"], "running"), "it runs")
+        simulator.world.switch_on("machine_vanishes", provider="vastai", count=1)
+        await until(in_state(api, made["id"], "lost"), "it is lost")
+
+
+async def test_a_new_store_only_looks_at_first(tmp_path: Path) -> None:
+    async with simulated() as simulator:
+        settings = quick_settings(vast(simulator))
+        settings = evolve(settings, orphans=OrphanSettings(grace=0.0, observe_sweeps=10_000))
+        async with running(settings, tmp_path) as (_, api):
+            await ready(api)
+            made = await api.ask("POST", "/api/v1/sessions/register", {"account": "vast"}, expect=201)
+            await api.end(made["id"])
+            simulator.world.conjure({"provider": "vastai", "tag": made["tag"]})
+
+            async def held() -> bool:
+                return [row["hold_reason"] for row in (await api.get("/orphans"))["items"]] == ["observing"]
+
+            await until(held, "it is only looked at")
+            assert destroys(simulator) == []
+
+
+async def test_two_daemons_cannot_share_a_store(tmp_path: Path) -> None:
+    from shopperd.store import StoreLocked
+
+    async with simulated() as simulator:
+        settings = quick_settings(vast(simulator))
+        async with running(settings, tmp_path):
+            with pytest.raises(StoreLocked):
+                async with running(settings, tmp_path):
+                    raise AssertionError("a second daemon runs on the store")
+
+
+async def test_stopping_waits_for_a_create_in_flight(tmp_path: Path) -> None:
+    async with simulated() as simulator:
+        settings = quick_settings(vast(simulator))
+        async with running(settings, tmp_path) as (_, api):
+            await ready(api)
+            simulator.world.switch_on("create_slow", provider="vastai", count=1, delay=0.7)
+            made = await api.create("vast")
+
+            async def asked() -> bool:
+                return len(alive(simulator)) == 1
+
+            await until(asked, "the request is on its way")
+        async with running(settings, tmp_path) as (_, api):
+            shown = await api.get(f"/sessions/{made['id']}")
+            assert shown["instance_id"] == alive(simulator)[0]["id"]
+            assert destroys(simulator) == []
+            await asyncio.sleep(0)

@@ -1,0 +1,103 @@
+"""Status and accounts."""
+
+from attrs import evolve
+
+from shopperd import __version__
+from shopperd.jobs.sweep import observing_key
+from shopperd.store import meta
+from tests.web.conftest import Client
+from tests.web.deployment import Deployment
+
+STATUS = {"version", "deployment", "frozen", "store", "accounts", "jobs", "burn_per_hour"}
+ACCOUNT = {
+    *("name", "provider", "healthy", "reason", "last_complete_snapshot_at", "snapshot_age_seconds", "instances"),
+    *("sessions", "orphans", "holds", "burn_per_hour"),
+}
+
+
+async def account(client: Client, name: str = "main") -> dict[str, object]:
+    document = await (await client.get("/api/v1/accounts")).json()
+    assert document["next"] is None
+    found: dict[str, object] = next(item for item in document["items"] if item["name"] == name)
+    assert found.keys() >= ACCOUNT
+    return found
+
+
+async def test_status_tells_the_deployment_on_one_page(client: Client, deployment: Deployment) -> None:
+    deployment.seen()
+    deployment.track("7", deployment.session(1, instance_id="7").id, price_per_hour=0.75)
+    status = await (await client.get("/api/v1/status")).json()
+    assert status.keys() >= STATUS
+    assert (status["version"], status["deployment"], status["frozen"]) == (__version__, "", False)
+    assert status["store"]["ok"]
+    assert [item["name"] for item in status["accounts"]] == ["main", "dock"]
+    assert {(job["job"], job["account"]) for job in status["jobs"]} >= {("status", "main"), ("housekeeping", "")}
+    assert status["burn_per_hour"] == 0.75
+    assert status["orphan_bound_seconds"] == 300 + 4 * 120 + 3 + 10
+
+
+async def test_a_frozen_deployment_says_since_when_and_why(client: Client) -> None:
+    await client.post("/api/v1/freeze", json={"reason": "a drill"})
+    status = await (await client.get("/api/v1/status")).json()
+    assert (status["frozen"], status["frozen_reason"]) == (True, "a drill")
+    assert status["frozen_at"] == "2026-11-22T22:00:00Z"
+    await client.post("/api/v1/unfreeze", json={"reason": "over"})
+    status = await (await client.get("/api/v1/status")).json()
+    assert (status["frozen"], status["frozen_reason"], status["frozen_at"]) == (False, None, None)
+
+
+async def test_an_account_counts_what_the_store_holds_now(client: Client, deployment: Deployment) -> None:
+    deployment.seen()
+    deployment.clock.advance(7)
+    deployment.track("7", deployment.session(1, instance_id="7").id, price_per_hour=0.5)
+    deployment.track("8", price_per_hour=0.25)
+    deployment.session(2, account="dock")
+    told = await account(client)
+    assert (told["healthy"], told["reason"], told["snapshot_age_seconds"]) == (True, None, 7.0)
+    assert told["last_complete_snapshot_at"] == "2026-11-22T22:00:00Z"
+    assert (told["instances"], told["sessions"], told["orphans"], told["burn_per_hour"]) == (2, 1, 0, 0.75)
+
+
+async def test_an_account_that_was_never_seen_is_not_healthy(client: Client) -> None:
+    told = await account(client)
+    assert not told["healthy"]
+    assert (told["last_complete_snapshot_at"], told["snapshot_age_seconds"]) == (None, None)
+    assert "no listing was read yet" in str(told["detail"])
+
+
+async def test_an_account_with_a_failed_or_late_listing_is_not_healthy(client: Client, deployment: Deployment) -> None:
+    deployment.seen()
+    at = deployment.context.accounts["main"]
+    at.problem, at.detail = "auth", "the key was refused"
+    assert (await account(client))["reason"] == "auth"
+    deployment.seen()
+    deployment.clock.advance(91)
+    told = await account(client)
+    assert not told["healthy"]
+    assert "91 s old" in str(told["detail"])
+
+
+async def test_holds_are_counted_by_reason(client: Client, deployment: Deployment) -> None:
+    deployment.orphan("7", 1)
+    deployment.orphan("8", 2)
+    deployment.clock.advance(3600)
+    deployment.seen()
+    told = await account(client)
+    assert (told["orphans"], told["observing_sweeps"]) == (2, 1)
+    assert told["holds"] == [{"reason": "observing", "count": 2}]
+    deployment.store.run_sync(meta.put, observing_key("main"), 0)
+    assert (await account(client))["holds"] == []
+
+
+async def test_pending_destroys_are_counted(client: Client, deployment: Deployment) -> None:
+    deployment.track("7", deployment.session(1, instance_id="7").id)
+    await client.post("/api/v1/instances/main/7/destroy", json={"reason": "done"})
+    assert (await account(client))["destroys_pending"] == 1
+    assert (await account(client, "dock"))["destroys_pending"] == 0
+
+
+async def test_a_budget_is_told_and_none_is_null(client: Client, deployment: Deployment) -> None:
+    at = deployment.context.accounts["main"]
+    assert (await account(client))["budget_per_hour"] is None
+    at.settings = evolve(at.settings, budget_per_hour=5.0)
+    assert (await account(client))["budget_per_hour"] == 5.0
