@@ -12,7 +12,7 @@ from attrs import define, evolve, field
 from sqlalchemy import Connection
 
 from shopperd.jobs.context import AccountAtWork, Context, Report, log
-from shopperd.jobs.knowledge import append, load, with_freeze
+from shopperd.jobs.knowledge import append, load, record_first_sight, with_freeze
 from shopperd.model import DestroyJob, DestroyOrigin, HoldReason, Instance
 from shopperd.providers.contract import URGENT, InstanceNotFound, ProviderError
 from shopperd.reconcile import Account, Authority, confirms, may_send
@@ -91,6 +91,8 @@ class DestroysJob:
             await self._postpone(job, HoldReason.LAST_LOOK, "the last look failed")
             return 0
         instance = looked if isinstance(looked, Instance) else None
+        if instance is not None:
+            await context.store.run(record_first_sight, self.at.name, instance, context.clock.now())
         if not confirms(known, job, instance):
             await self._postpone(job, HoldReason.LAST_LOOK, "the last look does not show the machine that was meant")
             return 0

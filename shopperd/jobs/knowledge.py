@@ -88,6 +88,22 @@ def record_gone(
     return _write(conn, account, settings, before, observed, now)
 
 
+def record_first_sight(conn: Connection, account: str, looked: Instance, now: datetime) -> None:
+    """Note that a single read showed an instance that no listing has held yet: it was seen once, and may be missed from now."""
+    current = instances.get(conn, account, looked.id)
+    if current is None or current.ever_seen or current.gone_at is not None:
+        return
+    seen = evolve(
+        current,
+        instance=merged(current.instance, evolve(looked, ownership=current.instance.ownership)),
+        first_seen_at=now,
+        last_seen_at=now,
+        absences=0,
+        ever_seen=True,
+    )
+    instances.save(conn, account, [seen])
+
+
 def record_details(conn: Connection, account: str, looked: Instance) -> None:
     """Keep what a single read told beyond the listing (price, GPU, address)."""
     current = instances.get(conn, account, looked.id)

@@ -290,3 +290,16 @@ async def test_stopping_waits_for_a_create_in_flight(tmp_path: Path) -> None:
             assert shown["instance_id"] == alive(simulator)[0]["id"]
             assert destroys(simulator) == []
             await asyncio.sleep(0)
+
+
+async def test_a_session_that_ends_before_any_listing_held_its_machine_is_over_soon(tmp_path: Path) -> None:
+    async with simulated() as simulator:
+        settings = quick_settings(vast(simulator))
+        settings = evolve(settings, sessions=evolve(settings.sessions, create_deadline=3600.0))
+        async with running(settings, tmp_path) as (_, api):
+            await ready(api)
+            simulator.world.switch_on("server_error", provider="vastai", operation="list", seconds=1.0)
+            made = await api.create("vast", wait=10)
+            await api.end(made["id"])
+            await until(in_state(api, made["id"], "ended"), "it is over")
+            assert alive(simulator) == []

@@ -12,6 +12,7 @@ from shopperd.jobs.knowledge import append
 from shopperd.jobs.runner import Runner
 from shopperd.model import (
     CreateOutcome,
+    Event,
     Instance,
     InstanceState,
     Offer,
@@ -120,9 +121,9 @@ class Deployment:
             **changes,
         )
 
-    def event(self, kind: str, **more: Any) -> None:
+    def event(self, kind: str, **more: Any) -> Event:
         """Write an event."""
-        self.store.run_sync(lambda conn: append(conn, self.clock.now(), kind, "it happened", **more))
+        return self.store.run_sync(lambda conn: append(conn, self.clock.now(), kind, "it happened", **more))
 
     def offers(self, *offers: Offer, account: str = "main") -> None:
         """Put a market in place, read just now."""

@@ -1,0 +1,63 @@
+# Everything is installed from lock files into environments inside this checkout (.venv, .venv-clients/); nothing outside is touched.
+# PYTHON names the interpreter for a new environment: make test PYTHON=python3.13
+
+PYTHON ?= python3
+export PYTHON
+
+BIN := .venv/bin
+BUILD := requirements/build.txt pyproject.toml scripts/environment
+CLIENTS := $(basename $(notdir $(wildcard tests/clients/requirements/*.in)))
+
+MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: demo
+demo: .venv/.run ## the daemon against the built-in simulator, with troubles on; SECONDS=60 ends by itself with a summary
+	@$(BIN)/shopperd demo $(if $(SECONDS),--seconds $(SECONDS))
+
+.PHONY: test
+test: .venv/.dev ## all tests that need no other program; ARGS="-k sweep" is handed to pytest
+	$(BIN)/pytest -m "not clients and not system" $(ARGS)
+
+.PHONY: test-clients
+test-clients: .venv/.dev $(CLIENTS:%=.venv-clients/%/.installed) ## the marketplaces' official and public clients against the simulator
+	SHOPPERD_TEST_CLIENTS=required $(BIN)/pytest -m clients tests/clients $(ARGS)
+
+.PHONY: lint
+lint: .venv/.dev ## style, format, types and the house's import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: .venv/.dev ## put the code into the house's format
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+.PHONY: lock
+lock: ## write the lock files anew from pyproject.toml; UPGRADE=1 takes the newest versions
+	@UPGRADE=$(UPGRADE) scripts/lock
+
+.PHONY: clean
+clean: ## remove the environments, caches and builds of this checkout
+	rm -rf .venv .venv-clients .venv-lock build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find shopperd tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A mark is newer than what its environment was made from. The requirements of the tests include those of the run.
+.venv/.dev: requirements/dev.txt $(BUILD)
+	@scripts/environment --project .venv requirements/dev.txt
+	@touch .venv/.run $@
+
+.venv/.run: requirements/run.txt $(BUILD)
+	@scripts/environment --project .venv requirements/run.txt requirements/build.txt
+	@touch $@
+
+.venv-clients/%/.installed: tests/clients/requirements/%.txt scripts/environment
+	@scripts/environment .venv-clients/$* $<
+	@touch $@

@@ -1,0 +1,115 @@
+"""`shopperd instances ...`."""
+
+from __future__ import annotations
+
+import click
+
+from shopperd.cli.options import as_json, client, paged
+from shopperd.cli.output import money, printable, show_json, show_line, show_next, show_table
+
+
+@click.group()
+def instances() -> None:
+    """What the marketplaces bill: list, destroy, exempt and unexempt instances."""
+
+
+@instances.command("list")
+@click.option("--account")
+@click.option("--ownership", type=click.Choice(["ours", "unknown", "foreign"]), help="Whose they are.")
+@click.option("--state", type=click.Choice(["starting", "running", "stopped", "unknown"]))
+@paged
+@as_json
+def list_(as_json: bool, **query: object) -> None:
+    """List the instances of every account, whose they are and what they cost.
+
+    \b
+    Example:
+      shopperd instances list --ownership unknown
+    """
+    told = client().get("instances", query=query)
+    if as_json:
+        show_json(told)
+        return
+    show_table(
+        {
+            "ACCOUNT": ("account", str),
+            "INSTANCE": ("id", str),
+            "OWNERSHIP": ("ownership", str),
+            "STATE": ("state", str),
+            "GPUS": ("gpu_count", lambda count: "" if count is None else str(count)),
+            "GPU": ("gpu", lambda gpu: gpu or ""),
+            "USD/H": ("price_per_hour", money),
+            "ADDRESS": ("where", str),
+            "TAG": ("tag", lambda tag: tag or ""),
+            "EXEMPT": ("exempt", lambda exempt: "exempt" if exempt else ""),
+        },
+        [item | {"where": _where(item["address"], item["ssh_port"])} for item in told["items"]],
+        empty="no instances",
+    )
+    show_next(told)
+
+
+def _where(address: str | None, port: int | None) -> str:
+    if address is None:
+        return ""
+    return address if port is None else f"{address}:{port}"
+
+
+@instances.command()
+@click.argument("account")
+@click.argument("instance")
+@click.option("--reason", default="destroyed by hand", show_default=True, help="For the audit trail.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@as_json
+def destroy(account: str, instance: str, reason: str, yes: bool, as_json: bool) -> None:
+    """Destroy one instance of ours, ending its session. What is on it is lost.
+
+    \b
+    Example:
+      shopperd instances destroy vast-main 41000001 --reason "it hangs"
+    """
+    if not yes:
+        click.confirm(
+            f"Destroy instance {printable(instance)} of account {printable(account)}, with all that is on it?",
+            abort=True,
+            err=True,
+        )
+    told = client().post("instances", account, instance, "destroy", body={"reason": reason})
+    if as_json:
+        show_json(told)
+    else:
+        show_line(
+            f"recorded: {told['instance_id']} is destroyed until it is proven gone; see `shopperd events --follow`"
+        )
+
+
+@instances.command()
+@click.argument("account")
+@click.argument("instance")
+@click.option("--reason", default="exempted by hand", show_default=True, help="For the audit trail.")
+@as_json
+def exempt(account: str, instance: str, reason: str, as_json: bool) -> None:
+    """Protect an instance from every destroy, until `unexempt`.
+
+    \b
+    Example:
+      shopperd instances exempt vast-main 41000001 --reason "the data is still on it"
+    """
+    told = client().post("instances", account, instance, "exempt", body={"reason": reason})
+    show_json(told) if as_json else show_line(f"{told['id']} is exempt: nothing destroys it")
+
+
+@instances.command()
+@click.argument("account")
+@click.argument("instance")
+@click.option("--reason", default="unexempted by hand", show_default=True, help="For the audit trail.")
+@as_json
+def unexempt(account: str, instance: str, reason: str, as_json: bool) -> None:
+    """Protect an instance no longer.
+
+    \b
+    Example:
+      shopperd instances unexempt vast-main 41000001 --reason "the data was copied"
+    """
+    told = client().post("instances", account, instance, "unexempt", body={"reason": reason})
+    show_json(told) if as_json else show_line(f"{told['id']} is not exempt any more")

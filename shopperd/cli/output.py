@@ -1,0 +1,128 @@
+"""What commands print: tables on a terminal, tab-separated lines in a pipe, or the API's JSON.
+
+Whatever came from outside is printed with its control characters escaped: a marketplace's label must not move the cursor, change
+a colour, or begin a line of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TextIO
+
+import click
+
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+Row = Mapping[str, Any]
+Show = Callable[[Any], str]
+
+
+def printable(value: object) -> str:
+    """A value for people, as one line that does nothing to a terminal."""
+    match value:
+        case None | "":
+            return "-"
+        case True:
+            return "yes"
+        case False:
+            return "no"
+        case _:
+            return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), str(value))
+
+
+def money(value: Any) -> str:
+    """US dollars per hour."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def percent(value: Any) -> str:
+    """A share of 1."""
+    return "-" if value is None else f"{value:.1%}"
+
+
+def seconds(value: Any) -> str:
+    """A duration, such as ``1h30m``."""
+    if value is None:
+        return "-"
+    rest, parts = round(value), []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts[:2]) or "0s"
+
+
+def show_json(value: object) -> None:
+    """JSON on one line, in ASCII: equal to what the API said, and harmless on a terminal."""
+    click.echo(json.dumps(value, ensure_ascii=True).replace("\x7f", "\\u007f"))
+
+
+def show_table(columns: Mapping[str, tuple[str, Show]], rows: Iterable[Row], *, empty: str) -> None:
+    """Rows under their titles.
+
+    Args:
+        columns: by title, the key in a row and how to print its value.
+        empty: what to say on a terminal if there is no row; a pipe then gets the titles alone.
+    """
+    lines = [[printable(show(row.get(key))) for key, show in columns.values()] for row in rows]
+    if sys.stdout.isatty():
+        _show_on_terminal(list(columns), lines, empty)
+        return
+    for line in [list(columns), *lines]:
+        click.echo("\t".join(line))
+
+
+def show_fields(fields: Sequence[tuple[str, object]]) -> None:
+    """Names and values, one a line."""
+    width = max((len(name) for name, _ in fields), default=0)
+    for name, value in fields:
+        click.echo(f"{name.ljust(width)}  {printable(value)}" if sys.stdout.isatty() else f"{name}\t{printable(value)}")
+
+
+def show_line(text: str, *, colour: str | None = None) -> None:
+    """One line, in colour on a terminal only."""
+    click.echo(click.style(printable(text), fg=colour, bold=True) if colour else printable(text))
+
+
+def show_next(answer: Mapping[str, Any]) -> None:
+    """Tell on stderr how to get the rest of a list, if there is more."""
+    if answer.get("next"):
+        click.echo(f"there is more: --cursor {printable(answer['next'])}", err=True)
+
+
+def _show_on_terminal(titles: Sequence[str], lines: Sequence[Sequence[str]], empty: str) -> None:
+    # Imported when needed: it takes longer to load than all the rest.
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not lines:
+        click.echo(empty)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in titles:
+        table.add_column(title, overflow="fold", justify="right" if title in _NUMBERS else "left")
+    for line in lines:
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in line))
+    terminal: TextIO = sys.stdout
+    Console(file=terminal, highlight=False, markup=False).print(table)
+
+
+_NUMBERS = frozenset(
+    {"USD/H", "AGE", "COUNT", "GPUS", "VRAM", "INSTANCES", "SESSIONS", "ORPHANS", "DESTROYS", "OFFERS"}
+)
+_STYLES = {
+    "running": "green",
+    "ok": "green",
+    "failed": "red",
+    "lost": "red",
+    "destroying": "red",
+    "held": "yellow",
+    "starting": "yellow",
+    "creating": "yellow",
+    "ending": "yellow",
+    "unknown": "yellow",
+}

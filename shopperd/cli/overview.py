@@ -1,0 +1,97 @@
+"""`shopperd status` and `accounts`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from shopperd.cli.options import as_json, client
+from shopperd.cli.output import money, printable, seconds, show_json, show_line, show_table
+
+DETAIL_CHARS_MAX = 60
+"""One line an account: the whole reason is in `shopperd accounts --json`."""
+
+
+def _health(row: dict[str, Any]) -> str:
+    if row["healthy"]:
+        return "ok"
+    reason = printable(row["reason"])
+    return reason if len(reason) <= DETAIL_CHARS_MAX else reason[: DETAIL_CHARS_MAX - 3] + "..."
+
+
+def _holds(holds: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{hold['count']} {hold['reason']}" for hold in holds)
+
+
+def _show_accounts(rows: list[dict[str, Any]]) -> None:
+    show_table(
+        {
+            "ACCOUNT": ("name", str),
+            "PROVIDER": ("provider", str),
+            "HEALTH": ("health", str),
+            "AGE": ("snapshot_age_seconds", seconds),
+            "INSTANCES": ("instances", str),
+            "SESSIONS": ("sessions", str),
+            "ORPHANS": ("orphans", str),
+            "HOLDS": ("holds", _holds),
+            "DESTROYS": ("destroys_pending", str),
+            "OFFERS": ("offers", str),
+            "USD/H": ("burn_per_hour", money),
+        },
+        [row | {"health": _health(row)} for row in rows],
+        empty="no accounts: see `shopperd check`",
+    )
+
+
+@click.command()
+@as_json
+def status(as_json: bool) -> None:
+    """The deployment on one screen: accounts, cost, holds, and how soon an orphan is gone.
+
+    \b
+    Examples:
+      shopperd status
+      shopperd status --json | jq .burn_per_hour
+    """
+    daemon = client()
+    told = daemon.get("status")
+    if as_json:
+        show_json(told)
+        return
+    deployment = f", deployment {told['deployment']}" if told["deployment"] else ""
+    show_line(f"shopperd {told['version']} at {daemon.url}{deployment}")
+    if told["frozen"]:
+        show_line(
+            f"FROZEN since {printable(told['frozen_at'])}: {printable(told['frozen_reason'])}. "
+            "Nothing is destroyed or created until `shopperd unfreeze`.",
+            colour="red",
+        )
+    if told["mode"] == "report":
+        show_line("REPORT MODE: orphans are told and not destroyed (orphans.mode).", colour="yellow")
+    if not told["store"]["ok"]:
+        show_line(f"STORE: {told['store']['problem']}. Nothing is acted on until it is well.", colour="red")
+    click.echo()
+    _show_accounts(told["accounts"])
+    click.echo()
+    held = sum(account["destroys_held"] for account in told["accounts"])
+    show_line(
+        f"burn {money(told['burn_per_hour'])} USD per hour; {told['destroys_pending']} destroys pending, {held} held"
+    )
+    show_line(f"an orphan is gone within {seconds(told['orphan_bound_seconds'])} while its provider is healthy")
+    for job in told["jobs"]:
+        if job["ok"] is False:
+            show_line(f"job {job['job']} {job['account']}: {job['detail']}"[:200], colour="yellow")
+
+
+@click.command()
+@as_json
+def accounts(as_json: bool) -> None:
+    """The accounts: health, age of the newest complete snapshot, counts, cost.
+
+    \b
+    Example:
+      shopperd accounts
+    """
+    told = client().get("accounts")
+    show_json(told) if as_json else _show_accounts(told["items"])

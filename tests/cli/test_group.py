@@ -1,0 +1,76 @@
+"""The command itself: help, sections, speed."""
+
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from shopperd import __version__
+from shopperd.cli.group import SECTIONS, shopperd
+
+COMMANDS = {
+    *("run", "check", "status", "accounts", "sessions", "instances", "offers", "orphans", "plan", "events"),
+    *("freeze", "unfreeze", "simulator", "demo"),
+}
+SUBCOMMANDS = {
+    "sessions": {"list", "show", "create", "register", "extend", "end"},
+    "instances": {"list", "destroy", "exempt", "unexempt"},
+}
+
+
+def test_all_promised_commands_are_there() -> None:
+    context = click.Context(shopperd)
+    assert set(shopperd.list_commands(context)) == COMMANDS
+    for name, expected in SUBCOMMANDS.items():
+        group = shopperd.get_command(context, name)
+        assert isinstance(group, click.Group)
+        assert set(group.commands) == expected
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_explains_itself(name: str) -> None:
+    result = CliRunner().invoke(shopperd, [name, "--help"])
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("Usage: shopperd ")
+
+
+def test_the_help_shows_every_section_and_command() -> None:
+    output = CliRunner().invoke(shopperd, ["--help"]).output
+    for title, entries in SECTIONS.items():
+        assert f"{title}:" in output
+        for name in entries:
+            assert f"  {name} " in output
+
+
+@pytest.mark.parametrize("name", ["create", "end", "list", "show", "register", "extend"])
+def test_the_help_of_sessions_has_examples(name: str) -> None:
+    assert "  shopperd sessions" in CliRunner().invoke(shopperd, ["sessions", name, "--help"]).output.replace(
+        "$(", "  "
+    )
+
+
+def test_the_version_is_told() -> None:
+    assert CliRunner().invoke(shopperd, ["--version"]).output == f"shopperd, version {__version__}\n"
+
+
+def test_an_unknown_command_or_option_is_wrong_usage() -> None:
+    for arguments in (["laundry"], ["status", "--fast"], ["sessions", "create", "--gpu-count", "0"], ["freeze"]):
+        assert CliRunner().invoke(shopperd, arguments).exit_code == 2, arguments
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["status", "--help"], ["sessions", "create", "--help"]])
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    code = f"""
+import sys
+from shopperd.cli import main
+sys.argv = ["shopperd", *{arguments!r}]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code
+heavy = {{"aiohttp", "sqlalchemy", "rich", "structlog", "prometheus_client", "asyncio"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
