@@ -139,7 +139,7 @@ class Daemon:
         context = self.context
         log.info("stopping", drain_seconds=context.settings.drain_seconds)
         context.stopping = True
-        clean = await self.schedule.drain(context.settings.drain_seconds)
+        clean = await self.schedule.drain(context.settings.drain_seconds, context.in_flight)
         if not clean:
             log.warning("drain.cut", detail="what was cut off is on disk and goes on at the next start")
         if self._beat_task is not None:

@@ -43,7 +43,7 @@ _OWN_STEPS: list[Processor] = [
 
 _QUIET = {
     # A line per run would say nothing that the jobs' own lines do not.
-    "apscheduler": logging.WARNING,
+    "apscheduler": logging.ERROR,
     "aiohttp.access": logging.WARNING,
     "alembic": logging.WARNING,
     "asyncio": logging.INFO,

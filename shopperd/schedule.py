@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
 from apscheduler.events import (
@@ -100,10 +100,14 @@ class Schedule:
         """Begin to run jobs."""
         self._scheduler.start()
 
-    async def drain(self, seconds: float) -> bool:
-        """Begin no more runs, wait for those that are on, then cancel what is left; whether nothing had to be cancelled."""
+    async def drain(self, seconds: float, in_flight: Collection[asyncio.Task[None]] = ()) -> bool:
+        """Begin no more runs, wait for those that are on and for `in_flight`, then cancel what is left.
+
+        The answer is whether nothing had to be cancelled.
+        """
         self._scheduler.pause()
         running = {runner.running for runner in self._runners.values() if runner.running is not None}
+        running.update(in_flight)
         left: set[asyncio.Task[None]] = set()
         if running:
             _, left = await asyncio.wait(running, timeout=seconds)

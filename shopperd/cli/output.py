@@ -7,14 +7,17 @@ a colour, or begin a line of its own.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+LINE_CHARS_MAX = 2000
 
 Row = Mapping[str, Any]
 Show = Callable[[Any], str]
@@ -82,9 +85,10 @@ def show_fields(fields: Sequence[tuple[str, object]]) -> None:
         click.echo(f"{name.ljust(width)}  {printable(value)}" if sys.stdout.isatty() else f"{name}\t{printable(value)}")
 
 
-def show_line(text: str, *, colour: str | None = None) -> None:
+def show_line(text: str, *, colour: str | None = None, err: bool = False) -> None:
     """One line, in colour on a terminal only."""
-    click.echo(click.style(printable(text), fg=colour, bold=True) if colour else printable(text))
+    shown = printable(text)
+    click.echo(click.style(shown, fg=colour, bold=True) if colour and "NO_COLOR" not in os.environ else shown, err=err)
 
 
 def show_next(answer: Mapping[str, Any]) -> None:
@@ -104,11 +108,11 @@ def _show_on_terminal(titles: Sequence[str], lines: Sequence[Sequence[str]], emp
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in titles:
-        table.add_column(title, overflow="fold", justify="right" if title in _NUMBERS else "left")
+        table.add_column(title, no_wrap=True, justify="right" if title in _NUMBERS else "left")
     for line in lines:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in line))
-    terminal: TextIO = sys.stdout
-    Console(file=terminal, highlight=False, markup=False).print(table)
+    # Wider than any terminal: an id that is folded or cut off cannot be copied, so the terminal itself wraps what is too long.
+    Console(file=sys.stdout, width=LINE_CHARS_MAX, highlight=False, markup=False).print(table)
 
 
 _NUMBERS = frozenset(
@@ -117,6 +121,7 @@ _NUMBERS = frozenset(
 _STYLES = {
     "running": "green",
     "ok": "green",
+    "NOT OK": "red",
     "failed": "red",
     "lost": "red",
     "destroying": "red",

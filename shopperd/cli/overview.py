@@ -9,16 +9,6 @@ import click
 from shopperd.cli.options import as_json, client
 from shopperd.cli.output import money, printable, seconds, show_json, show_line, show_table
 
-DETAIL_CHARS_MAX = 60
-"""One line an account: the whole reason is in `shopperd accounts --json`."""
-
-
-def _health(row: dict[str, Any]) -> str:
-    if row["healthy"]:
-        return "ok"
-    reason = printable(row["reason"])
-    return reason if len(reason) <= DETAIL_CHARS_MAX else reason[: DETAIL_CHARS_MAX - 3] + "..."
-
 
 def _holds(holds: list[dict[str, Any]]) -> str:
     return ", ".join(f"{hold['count']} {hold['reason']}" for hold in holds)
@@ -29,19 +19,25 @@ def _show_accounts(rows: list[dict[str, Any]]) -> None:
         {
             "ACCOUNT": ("name", str),
             "PROVIDER": ("provider", str),
-            "HEALTH": ("health", str),
+            "HEALTH": ("healthy", lambda healthy: "ok" if healthy else "NOT OK"),
             "AGE": ("snapshot_age_seconds", seconds),
-            "INSTANCES": ("instances", str),
-            "SESSIONS": ("sessions", str),
-            "ORPHANS": ("orphans", str),
-            "HOLDS": ("holds", _holds),
-            "DESTROYS": ("destroys_pending", str),
-            "OFFERS": ("offers", str),
+            "INST": ("instances", str),
+            "SESS": ("sessions", str),
+            "ORPH": ("orphans", str),
+            "DESTR": ("destroys_pending", str),
             "USD/H": ("burn_per_hour", money),
+            "HOLDS": ("holds", _holds),
         },
-        [row | {"health": _health(row)} for row in rows],
+        rows,
         empty="no accounts: see `shopperd check`",
     )
+
+
+def _show_troubles(rows: list[dict[str, Any]]) -> None:
+    """What does not fit into a column: why an account is not well. On stderr, so that a pipe gets the table alone."""
+    for row in rows:
+        if not row["healthy"]:
+            show_line(f"{row['name']}: {row['detail']}", colour="red", err=True)
 
 
 @click.command()
@@ -73,6 +69,7 @@ def status(as_json: bool) -> None:
         show_line(f"STORE: {told['store']['problem']}. Nothing is acted on until it is well.", colour="red")
     click.echo()
     _show_accounts(told["accounts"])
+    _show_troubles(told["accounts"])
     click.echo()
     held = sum(account["destroys_held"] for account in told["accounts"])
     show_line(
@@ -94,4 +91,8 @@ def accounts(as_json: bool) -> None:
       shopperd accounts
     """
     told = client().get("accounts")
-    show_json(told) if as_json else _show_accounts(told["items"])
+    if as_json:
+        show_json(told)
+        return
+    _show_accounts(told["items"])
+    _show_troubles(told["items"])

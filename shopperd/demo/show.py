@@ -15,7 +15,7 @@ from shopperd.clock import Clock
 from shopperd.demo.belief import Happening
 from shopperd.demo.board import Board
 from shopperd.demo.cast import READY_SECONDS, Cast
-from shopperd.demo.clients import DaemonClient, Refused, Silent, SimulatorClient
+from shopperd.demo.clients import DaemonClient, Refused, Silent, SimulatorClient, epoch_seconds
 from shopperd.demo.comparison import Outcome, compare
 from shopperd.demo.pace import ROUND_SECONDS, TROUBLES_SHARE, Pace, pace_for
 from shopperd.demo.processes import ChildError
@@ -56,6 +56,7 @@ class Show:
     Attributes:
         started: the clock's monotonic seconds at which the first process was started; `began`, at which the story was.
         trail: the daemon's audit trail as far as it was read.
+        keep_logs: there is something in the logs to look for; cleared when all went well.
     """
 
     options: Options
@@ -69,6 +70,7 @@ class Show:
     began: float = 0.0
     trail: list[Happening] = field(factory=list)
     stage: Stage | None = None
+    keep_logs: bool = True
 
     # --- telling ----------------------------------------------------------------------------------------------
 
@@ -102,7 +104,13 @@ class Show:
             # Two readers may have asked at the same time.
             if not self.trail or happening.id > self.trail[-1].id:
                 self.trail.append(happening)
-                self.screen.tell(line_of(happening, self.elapsed()))
+                self.screen.tell(line_of(happening, self._moment(happening)))
+
+    def _moment(self, happening: Happening) -> float:
+        """When it happened, not when it was read: the daemon may have been dead in between."""
+        at = epoch_seconds(happening.at)
+        ago = 0.0 if at is None else self.clock.now().timestamp() - at
+        return self.elapsed() - ago
 
     # --- playing ----------------------------------------------------------------------------------------------
 
@@ -253,6 +261,7 @@ class Show:
             say(f"WRONGFUL DESTROY  {sentence}")
         for sentence in outcome.differences:
             say(f"DIFFERENCE  {sentence}")
+        self.keep_logs = not outcome.passed
         if outcome.passed:
             say("Belief and truth agree, and nothing was destroyed wrongfully.")
             return 0
@@ -263,12 +272,14 @@ class Show:
         """Print what can be said in the middle of the story; the exit status."""
         self._say("")
         self._say(f"shopperd demo: interrupted after {self.elapsed():.0f} s, perhaps in the middle of something")
+        self.keep_logs = outcome is not None and bool(outcome.wrongful)
         if outcome is not None:
             show_rows(self.console, outcome.rows)
             for sentence in outcome.wrongful:
                 self._say(f"WRONGFUL DESTROY  {sentence}")
-        endless = self.options.seconds is None
-        return 0 if endless and (outcome is None or not outcome.wrongful) else 1
+        if self.keep_logs:
+            self._say(f"The daemon's log: {self.cast.daemon_log}")
+        return 1 if self.keep_logs or self.options.seconds is not None else 0
 
     def sum_up_broken(self, error: ChildError | StoryError) -> int:
         """Print why the story could not be told to its end; the exit status."""
@@ -288,14 +299,10 @@ async def run(options: Options, console: Console, clock: Clock, environ: Mapping
     board = Board(length=options.seconds)
     cast = Cast(pace, options.seed, options.port, environ, clock)
     show = Show(options, console, clock, cast, pace, board, screen_for(console, board))
-    keep_logs = True
-    status = 1
     try:
-        status = await _run(show)
-        keep_logs = status != 0
+        return await _run(show)
     finally:
-        await cast.close(keep_logs=keep_logs)
-    return status
+        await cast.close(keep_logs=show.keep_logs)
 
 
 async def _run(show: Show) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -99,6 +99,7 @@ class Context:
     """The deployment at work, shared by all jobs and requests.
 
     Attributes:
+        in_flight: requests that go on after the run that sent them; a stop waits for them.
         frozen: the kill switch as last read from the store; the store is the truth.
         stopping: no new work is begun.
     """
@@ -111,8 +112,15 @@ class Context:
     wake: Waker
     changes: Changes = field(factory=Changes)
     gpus_shown: dict[str, set[str]] = field(factory=dict)
+    in_flight: set[asyncio.Task[None]] = field(factory=set)
     frozen: bool = False
     stopping: bool = False
+
+    def spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        """Have a request go on after the run that sends it, in the log context of that run."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self.in_flight.add(task)
+        task.add_done_callback(self.in_flight.discard)
 
     def count_move(self, account: AccountAtWork, was: SessionState | None, now_in: SessionState) -> None:
         """Count a session that went from one state to another."""

@@ -6,7 +6,6 @@ can be known: refused (a definite answer), accepted (an id), or unclear. Unclear
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Concatenate, ParamSpec
@@ -61,8 +60,8 @@ class CreatesJob:
 
     @property
     def deadline(self) -> float:
-        """Long enough for a queue of slow creates; each request has its own deadline."""
-        return 3600.0
+        """Short: it only begins requests, and each of those has its own deadline."""
+        return 60.0
 
     async def run(self) -> Report:
         """Send every intent that has not been sent."""
@@ -77,20 +76,31 @@ class CreatesJob:
             return Report("no create was asked for")
         if context.stopping or context.frozen:
             return Report(f"{len(waiting)} creates wait: {'stopping' if context.stopping else 'frozen'}")
-        self._in_flight.update(session.id for session in waiting)
+        for session in waiting:
+            self._in_flight.add(session.id)
+            context.spawn(self._work(session), f"create {session.id}")
+        return Report(f"began {len(waiting)} creates")
+
+    async def _work(self, session: Session) -> None:
+        """One session's create, beside the others: a slow one holds nobody up. It never raises."""
         try:
-            async with asyncio.TaskGroup() as group:
-                for session in waiting:
-                    group.create_task(self._create(session))
+            await self._create(session)
+        except StoreError as error:
+            log.warning("create.postponed", session=str(session.id), detail=str(error))
+        except Exception:
+            log.exception(
+                "create.crashed", session=str(session.id), detail="this is a fault of shopperd: please report it"
+            )
         finally:
-            self._in_flight.difference_update(session.id for session in waiting)
-        context.wake("status", self.at.name)
-        return Report(f"sent {len(waiting)} creates")
+            self._in_flight.discard(session.id)
+            self.context.wake("status", self.at.name)
 
     async def _create(self, session: Session) -> None:
-        """One session: try offers until one is accepted, unclear, or the matter is refused."""
+        """Try offers until one is accepted, unclear, or the matter is refused."""
         refused: list[str] = []
         for offer in self._candidates(session):
+            if self.context.stopping:
+                return
             sent = await self.context.store.run(begin, session.id, offer, self.context.clock.now())
             if sent is None:
                 return

@@ -1,4 +1,7 @@
-"""The shapes of answers. Times are UTC and written as RFC 3339 with a Z; money is US dollars; null is "not known"."""
+"""The shapes of answers. Times are UTC and written as RFC 3339 with a Z; money is US dollars; null is "not known".
+
+Answers have no slots: an object with slots is encoded in the order of the alphabet, one without in the order of its fields.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ from shopperd.reconcile import Orphan
 T = TypeVar("T")
 
 
-@frozen
+@frozen(slots=False)
 class ListAnswer(Generic[T]):
     """A piece of a list; `next` goes into the query as `cursor` for the following piece, null at the end."""
 
@@ -38,7 +41,7 @@ class ListAnswer(Generic[T]):
     next: str | None = None
 
 
-@frozen
+@frozen(slots=False)
 class EventAnswer:
     """One row of the audit trail."""
 
@@ -52,7 +55,7 @@ class EventAnswer:
     data: Mapping[str, object]
 
 
-@frozen
+@frozen(slots=False)
 class SessionAnswer:
     """A session. What its machine was given to run (`env`, `onstart`) is not told: it may hold secrets."""
 
@@ -73,14 +76,14 @@ class SessionAnswer:
     exempt: bool
 
 
-@frozen
+@frozen(slots=False)
 class SessionWithEvents(SessionAnswer):
     """A session and what happened to it, oldest first."""
 
     events: Sequence[EventAnswer]
 
 
-@frozen
+@frozen(slots=False)
 class InstanceAnswer:
     """A rented machine. `session_id` is the session that its tag names, or that it is bound to if the tag was lost."""
 
@@ -103,7 +106,7 @@ class InstanceAnswer:
     exempt: bool
 
 
-@frozen
+@frozen(slots=False)
 class OfferAnswer:
     """A machine that could be rented when the market was last read, `age_seconds` ago."""
 
@@ -125,7 +128,7 @@ class OfferAnswer:
     stale: bool
 
 
-@frozen
+@frozen(slots=False)
 class OrphanAnswer:
     """An instance that should not be; `hold_reason` is the guard that it waits for, null if none holds it."""
 
@@ -140,7 +143,7 @@ class OrphanAnswer:
     hold_reason: HoldReason | None
 
 
-@frozen
+@frozen(slots=False)
 class DestroyAnswer:
     """A destroy that is recorded and carried out until its instance is proven gone."""
 

@@ -18,7 +18,7 @@ API = "/api/v1"
 """Where the routes begin."""
 
 
-@frozen
+@frozen(slots=False)
 class Health:
     """Whether the process turns at all, whatever providers and the store do; `reasons` say why not."""
 

@@ -23,7 +23,7 @@ LATE_SECONDS = 30.0
 """A snapshot may be this many intervals old, and this much older for a listing under way, before it is called late."""
 
 
-@frozen
+@frozen(slots=False)
 class Readiness:
     """Whether every account is seen and the store answers; `missing` says what is not there."""
 

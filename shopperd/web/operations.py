@@ -20,7 +20,7 @@ class RunBody:
     account: Word | None = None
 
 
-@frozen
+@frozen(slots=False)
 class FreezeAnswer:
     """Whether the kill switch is on."""
 
@@ -28,7 +28,7 @@ class FreezeAnswer:
     reason: str
 
 
-@frozen
+@frozen(slots=False)
 class RunAnswer:
     """How many runs were asked for."""
 

@@ -36,7 +36,7 @@ class PlanQuery:
     account: Word | None = None
 
 
-@frozen
+@frozen(slots=False)
 class PlannedDestroy:
     """A destroy that a sweep would record now."""
 
@@ -46,7 +46,7 @@ class PlannedDestroy:
     reason: str
 
 
-@frozen
+@frozen(slots=False)
 class PlanAnswer:
     """What a sweep of one account would do now, and why not more.
 

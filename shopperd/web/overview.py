@@ -25,7 +25,7 @@ from shopperd.web.standing import Standing, standing
 routes = web.RouteTableDef()
 
 
-@frozen
+@frozen(slots=False)
 class HoldAnswer:
     """A guard, and how many ripe orphans it holds."""
 
@@ -33,7 +33,7 @@ class HoldAnswer:
     count: int
 
 
-@frozen
+@frozen(slots=False)
 class AccountAnswer:
     """One account.
 
@@ -66,7 +66,7 @@ class AccountAnswer:
     offers: int
 
 
-@frozen
+@frozen(slots=False)
 class JobAnswer:
     """A job and how its newest run ended; `ok` null before the first."""
 
@@ -78,7 +78,7 @@ class JobAnswer:
     detail: str
 
 
-@frozen
+@frozen(slots=False)
 class StoreAnswer:
     """Where the store is, and what is wrong with it."""
 
@@ -87,7 +87,7 @@ class StoreAnswer:
     problem: str | None
 
 
-@frozen
+@frozen(slots=False)
 class StatusAnswer:
     """The deployment.
 

@@ -20,7 +20,7 @@ STORE_RETRY_SECONDS = 5
 """When to ask again while the store cannot be relied on; jobs try it at least as often."""
 
 
-@frozen
+@frozen(slots=False)
 class Fault:
     """One thing that is wrong with a request. `place`: ``body.gpu_count``, ``query.limit``, ``header.Idempotency-Key``."""
 
@@ -48,7 +48,7 @@ class Refusal(Exception):
         self.headers = headers
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class Problem:
     """The document. `type` is ``about:blank``: the status says what kind of problem it is, `detail` which."""
 
