@@ -231,8 +231,7 @@ class Daemon:
 
     async def _serve(self, token: Secret | None) -> None:
         rules = self.context.settings.web
-        loopback = rules.host in ("localhost", "::1") or rules.host.startswith("127.")
-        app = make_app(self.context, self.control, self.schedule, token, loopback=loopback, health=self.health)
+        app = make_app(self.context, self.control, self.schedule, token, loopback=rules.loopback, health=self.health)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, rules.host, rules.port)

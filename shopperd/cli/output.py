@@ -18,6 +18,7 @@ import click
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 LINE_CHARS_MAX = 2000
+"""No row of ours is longer."""
 
 Row = Mapping[str, Any]
 Show = Callable[[Any], str]
@@ -115,9 +116,7 @@ def _show_on_terminal(titles: Sequence[str], lines: Sequence[Sequence[str]], emp
     Console(file=sys.stdout, width=LINE_CHARS_MAX, highlight=False, markup=False).print(table)
 
 
-_NUMBERS = frozenset(
-    {"USD/H", "AGE", "COUNT", "GPUS", "VRAM", "INSTANCES", "SESSIONS", "ORPHANS", "DESTROYS", "OFFERS"}
-)
+_NUMBERS = frozenset({"USD/H", "AGE", "GPUS", "VRAM", "SIGHTINGS", "INST", "SESS", "ORPH", "DESTR"})
 _STYLES = {
     "running": "green",
     "ok": "green",

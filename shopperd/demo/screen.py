@@ -33,6 +33,7 @@ _STYLES: Mapping[Voice, str] = {
 }
 
 _ACCOUNT_WIDTH = 12
+_WIDTHS: Mapping[str, int] = {"account": _ACCOUNT_WIDTH, "provider": 10, "last truth": 10}
 
 
 class Screen(Protocol):
@@ -158,9 +159,12 @@ def _header(board: Board) -> RenderableType:
 
 def _accounts(accounts: Iterable[AccountView]) -> RenderableType:
     table = Table(box=SIMPLE, expand=True, padding=(0, 1))
-    for title in ("account", "provider", "last truth", "machines", "sessions", "orphans", "USD/h", "learned spacing"):
-        number = title in ("last truth", "machines", "sessions", "orphans", "USD/h")
-        table.add_column(title, justify="right" if number else "left", no_wrap=True, overflow="ellipsis")
+    for title in ("account", "provider", "last truth", "machines", "sessions", "orphans", "USD/h"):
+        text = title in ("account", "provider")
+        table.add_column(
+            title, justify="left" if text else "right", no_wrap=True, min_width=_WIDTHS.get(title, len(title))
+        )
+    table.add_column("spacing of calls, learned", no_wrap=True, overflow="ellipsis", ratio=1)
     for account in accounts:
         table.add_row(
             Text(account.name, style="bold" if account.healthy else "bold red"),
@@ -182,7 +186,9 @@ def age_text(account: AccountView) -> str:
 
 
 def limits_text(limits: Mapping[str, float]) -> str:
-    """Spacing of calls, such as ``list 0.2 s, create 0.9 s``."""
+    """Spacing of calls, such as ``list 0.2 s, create 0.9 s``, or ``0.12 s`` if it is the same for all."""
+    if len(limits) > 1 and len(set(limits.values())) == 1:
+        return f"{next(iter(limits.values())):.2g} s"
     return ", ".join(f"{endpoint} {seconds:.2g} s" for endpoint, seconds in limits.items())
 
 

@@ -38,8 +38,9 @@ class TestOverview:
         result = run("status")
         assert result.exit_code == 0
         assert len(result.output.splitlines()) <= 24
-        assert "main\tvastai\tok\t0s" in result.output
-        assert "dock\ttensordock\tno_snapshot_yet" in result.output
+        assert "main\tvastai\tok\t0s" in result.stdout
+        assert "dock\ttensordock\tNOT OK\t-" in result.stdout
+        assert "dock: no_snapshot_yet: no listing was read yet" in result.stderr
         assert "an orphan is gone within 13m13s" in result.output
         assert "FROZEN" not in result.output
 

@@ -41,6 +41,7 @@ class TestCreate:
         assert response.status == 201
         assert response.headers["Location"] == f"{SESSIONS}/{session['id']}"
         assert session.keys() == FIELDS
+        assert next(iter(session)) == "id"
         assert (session["state"], session["offer_id"]) == ("creating", "vastai-2")
         assert session["tag"] == f"shopper-{session['id']}"
         assert session["created_at"] == "2026-11-22T22:00:00Z"
