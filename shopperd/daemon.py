@@ -108,8 +108,11 @@ class Daemon:
         if fresh:
             log.warning(
                 "store.changed",
-                detail=f"the store is new, moved or restored: {context.settings.orphans.observe_sweeps} sweeps only look",
+                detail="the store is new, moved or restored, so the first sweeps only look",
+                observe_sweeps=context.settings.orphans.observe_sweeps,
             )
+        if not enabled:
+            log.warning("accounts.none", detail="no account is configured: nothing is watched; see config.example.toml")
         context.metrics.initialise([(account.name, account.provider) for account in enabled])
         for account in enabled:
             self._open_account(account, secrets.get(account.name, {}))
