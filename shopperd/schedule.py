@@ -23,6 +23,9 @@ from shopperd.telemetry import Metrics
 JITTER_SHARE = 0.1
 """Runs of one kind spread over this share of their interval, so that accounts and replicas do not call in step."""
 
+SETTLE_SECONDS = 0.05
+"""How long the scheduler may take to notice that a run has ended."""
+
 SWEEP_LATER_SHARE = 0.5
 """The first sweep of a start waits this share of its interval: the status job has then looked before it."""
 
@@ -105,6 +108,8 @@ class Schedule:
 
         The answer is whether nothing had to be cancelled.
         """
+        if not self._scheduler.running:
+            return True
         self._scheduler.pause()
         running = {runner.running for runner in self._runners.values() if runner.running is not None}
         running.update(in_flight)
@@ -126,8 +131,13 @@ class Schedule:
         reason = "missed" if event.code == EVENT_JOB_MISSED else "overrun"
         self._metrics.job_skipped_total.labels(job=name, account=account, reason=reason).inc()
         runner = self._runners.get(str(event.job_id))
-        if runner is not None and reason == "overrun":
+        if runner is None or reason != "overrun":
+            return
+        if runner.running is not None:
             runner.asked_again = True
+        else:
+            # The run is over, but the scheduler has not been told yet: a wake-up at its very end would be lost.
+            self.wake(name, account, in_seconds=SETTLE_SECONDS)
 
 
 def _key(job: str, account: str) -> str:

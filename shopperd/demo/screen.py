@@ -32,6 +32,9 @@ _STYLES: Mapping[Voice, str] = {
     Voice.DONE: "green",
 }
 
+_SPACING_FROM_WIDTH = 110
+"""A narrower terminal has no room for the last column."""
+
 _ACCOUNT_WIDTH = 12
 _WIDTHS: Mapping[str, int] = {"account": _ACCOUNT_WIDTH, "provider": 10, "last truth": 10}
 
@@ -106,7 +109,7 @@ class LiveScreen:
 
     def refresh(self) -> None:
         """Draw again."""
-        self._live.update(picture(self._board, self._console.size.height), refresh=True)
+        self._live.update(picture(self._board, *self._console.size), refresh=True)
 
 
 def print_plainly(console: Console, text: str) -> None:
@@ -120,13 +123,13 @@ def plain(line: Line) -> str:
     return f"{line.at:7.1f}s  {line.voice.value:<8} {line.account:<{_ACCOUNT_WIDTH}} {line.text}".rstrip()
 
 
-def picture(board: Board, height: int) -> RenderableType:
-    """The whole board for a terminal of that many rows."""
+def picture(board: Board, width: int, height: int) -> RenderableType:
+    """The whole board for a terminal of that size."""
     room = max(2 * _LINES_MIN, height - _HEIGHT_BESIDES_LINES - len(board.accounts))
     above = max(_LINES_MIN, room // 3)
     return Group(
         _header(board),
-        _accounts(board.accounts),
+        _accounts(board.accounts, spacing=width >= _SPACING_FROM_WIDTH),
         Panel(_lines(board.script, above), title="what the demo does", title_align="left", border_style="red"),
         Panel(
             _lines(board.trail, max(_LINES_MIN, room - above)),
@@ -157,14 +160,15 @@ def _header(board: Board) -> RenderableType:
     return Panel(Group(head, where, control), border_style="blue")
 
 
-def _accounts(accounts: Iterable[AccountView]) -> RenderableType:
+def _accounts(accounts: Iterable[AccountView], *, spacing: bool) -> RenderableType:
     table = Table(box=SIMPLE, expand=True, padding=(0, 1))
     for title in ("account", "provider", "last truth", "machines", "sessions", "orphans", "USD/h"):
         text = title in ("account", "provider")
         table.add_column(
             title, justify="left" if text else "right", no_wrap=True, min_width=_WIDTHS.get(title, len(title))
         )
-    table.add_column("spacing of calls, learned", no_wrap=True, overflow="ellipsis", ratio=1)
+    if spacing:
+        table.add_column("spacing of calls, learned", no_wrap=True, overflow="ellipsis", ratio=1)
     for account in accounts:
         table.add_row(
             Text(account.name, style="bold" if account.healthy else "bold red"),
@@ -174,7 +178,7 @@ def _accounts(accounts: Iterable[AccountView]) -> RenderableType:
             str(account.sessions),
             Text(str(account.orphans), style="bold yellow" if account.orphans else ""),
             f"{account.burn_per_hour:.3f}",
-            limits_text(account.limits),
+            *([limits_text(account.limits)] if spacing else []),
         )
     return table
 

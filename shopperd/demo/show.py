@@ -31,6 +31,7 @@ DOWN_SECONDS = 1.0
 """How long the daemon stays dead, so that it can be seen."""
 
 COMPARE_SECONDS = 0.5
+READY_POLL_SECONDS = 0.1
 TAIL_LINES = 25
 STORY_SECONDS_SPARE = 60.0
 """What the beats may take beyond their time, all patience included, before the story is given up."""
@@ -160,7 +161,7 @@ class Show:
         while not await daemon.ready():
             if self.clock.monotonic() >= deadline:
                 raise ChildError(f"the daemon was not ready within {READY_SECONDS:.0f} s", self.cast.daemon_tail)
-            await self.clock.sleep(COMPARE_SECONDS / 5)
+            await self.clock.sleep(READY_POLL_SECONDS)
         self.board.daemon_up = True
 
     async def _have_markets(self, daemon: DaemonClient) -> None:
@@ -225,7 +226,9 @@ class Show:
         while True:
             outcome = await self._compare(stage)
             now = self.clock.monotonic()
-            if now >= latest or (now >= until and outcome is not None and outcome.passed):
+            # What was destroyed wrongfully stays so: then there is nothing to wait for either.
+            decided = outcome is not None and (outcome.passed or bool(outcome.wrongful))
+            if now >= latest or (now >= until and decided):
                 break
             await self.clock.sleep(COMPARE_SECONDS)
         if outcome is None:
