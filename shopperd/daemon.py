@@ -26,7 +26,7 @@ from shopperd.jobs.context import AccountAtWork, Context, Job, log
 from shopperd.jobs.creates import CreatesJob
 from shopperd.jobs.destroys import DestroysJob
 from shopperd.jobs.housekeeping import HousekeepingJob
-from shopperd.jobs.knowledge import FROZEN_KEY
+from shopperd.jobs.knowledge import FROZEN_KEY, RESTORED_KEY, append
 from shopperd.jobs.offers import OffersJob
 from shopperd.jobs.runner import Runner
 from shopperd.jobs.status import StatusJob
@@ -103,7 +103,9 @@ class Daemon:
         secrets = read_all(context.settings, self._environ)
         token = read_web_token(context.settings, self._environ)
         enabled = [account for account in context.settings.accounts.values() if account.enabled]
-        fresh = await context.store.run(_take_up, context.store.binding, context.settings, now)
+        fresh = await context.store.run(
+            take_up, context.store.binding, context.settings, now, created=context.store.created
+        )
         context.frozen = bool(await context.store.run(meta.get, FROZEN_KEY))
         if fresh:
             log.warning(
@@ -154,7 +156,7 @@ class Daemon:
         for account in context.accounts.values():
             await account.provider.close()
         with contextlib.suppress(StoreError):
-            await context.store.run(memory.beat, context.clock.now(), _gap_seconds(context.settings))
+            await context.store.run(memory.beat, context.clock.now(), gap_seconds(context.settings))
         await context.store.close()
         log.info("stopped", clean=clean)
         return clean
@@ -247,13 +249,13 @@ class Daemon:
         """Keep the store's memory unbroken, and measure how late the loop turns."""
         context = self.context
         while True:
-            pause = _beat_seconds(context.settings)
+            pause = beat_seconds(context.settings)
             due = context.clock.monotonic() + pause
             await context.clock.sleep(pause)
             self._turned_at = context.clock.monotonic()
             context.metrics.event_loop_lag_seconds.set(max(0.0, self._turned_at - due))
             try:
-                await context.store.run(memory.beat, context.clock.now(), _gap_seconds(context.settings))
+                await context.store.run(memory.beat, context.clock.now(), gap_seconds(context.settings))
             except StoreError as error:
                 log.error("store.failed", detail=str(error))
 
@@ -273,22 +275,29 @@ def jobs_of(context: Context, at: AccountAtWork) -> tuple[Job, ...]:
     return tuple(jobs)
 
 
-def _take_up(conn: Connection, binding: Binding, settings: Settings, now: datetime) -> bool:
-    """Open a new span of memory; after a new, moved or restored store have the first sweeps of every account only look."""
+def take_up(conn: Connection, binding: Binding, settings: Settings, now: datetime, *, created: bool) -> bool:
+    """Open a new span of memory; after a new, moved or restored store have the first sweeps of every account only look.
+
+    A restored one knows no extension that was given after its backup, so the deadlines in it end no session any more.
+    """
     memory.wake(conn, now)
     changed = meta.bind(conn, binding, now)
+    if changed and not created and not binding.continuous:
+        meta.put(conn, RESTORED_KEY, now.isoformat())
+        message = "put back from a backup: sessions of before are not ended by their deadlines until they are extended"
+        append(conn, now, "store.restored", message)
     if changed:
         for name in settings.accounts:
             meta.put(conn, observing_key(name), settings.orphans.observe_sweeps)
     return changed
 
 
-def _beat_seconds(settings: Settings) -> float:
+def beat_seconds(settings: Settings) -> float:
     return min(BEAT_SECONDS, settings.jobs.status.interval)
 
 
-def _gap_seconds(settings: Settings) -> float:
-    return max(_beat_seconds(settings) * GAP_BEATS, 10.0)
+def gap_seconds(settings: Settings) -> float:
+    return max(beat_seconds(settings) * GAP_BEATS, 10.0)
 
 
 async def _run(settings: Settings, config: Path | None, environ: Mapping[str, str]) -> int:

@@ -73,9 +73,16 @@ def moved(session: Session, state: SessionState, now: datetime, *, reason: str |
     )
 
 
-def is_expired(session: Session, settings: SessionSettings, now: datetime) -> bool:
+def knows_deadline(session: Session, restored_at: datetime | None) -> bool:
+    """Whether a session's deadline is sure to be its last one. A store put back from a backup may have missed an extension."""
+    if restored_at is None or session.expires_at is None:
+        return True
+    return (session.deadline_set_at or session.created_at) >= restored_at
+
+
+def is_expired(session: Session, settings: SessionSettings, now: datetime, *, deadline_is_known: bool = True) -> bool:
     """Whether a session is past its own deadline or the longest life that the settings allow."""
-    if session.expires_at is not None and now >= session.expires_at:
+    if deadline_is_known and session.expires_at is not None and now >= session.expires_at:
         return True
     longest = settings.max_lifetime
     return longest > 0 and now >= session.created_at + timedelta(seconds=longest)
@@ -142,10 +149,13 @@ def advance(
     snapshot: Snapshot,
     settings: SessionSettings,
     now: datetime,
+    *,
+    deadline_is_known: bool = True,
 ) -> Step | None:
     """Where a snapshot moves a session, None if it stays.
 
     Args:
+        deadline_is_known: see `knows_deadline`; without it the session is not ended by its own deadline.
         tracks: the account's instances, with this snapshot counted in.
         tagged: those instances of the snapshot that carry this session's tag and that no other session is bound to.
     """
@@ -155,7 +165,7 @@ def advance(
         return _come_back(session, tracks, tagged, settings, now)
     if session.state is _S.ENDING:
         return _finish(session, tracks, tagged, snapshot, now)
-    if is_expired(session, settings, now):
+    if is_expired(session, settings, now, deadline_is_known=deadline_is_known):
         if session.instance_id is None and not session.create_open:
             ended = moved(session, _S.ENDED, now, reason=REASON_EXPIRED)
             return Step(ended, "session.ended", "its deadline passed before an instance was seen")

@@ -201,7 +201,7 @@ class Session:
     Attributes:
         instance_id: the machine bound to it. Never erased, not even when the session is over.
         create_outcome, create_deadline_at: the fate of the create request, and until when an unclear one is looked for.
-        gone_at: when its machine was proven gone, or the create proven void.
+        deadline_set_at: when `expires_at` was last set; None: with the session.
         version: grows with every change; a writer that has read an older one is refused.
     """
 
@@ -224,6 +224,7 @@ class Session:
     create_outcome: CreateOutcome = CreateOutcome.NONE
     create_deadline_at: datetime | None = None
     state_since: datetime | None = None
+    deadline_set_at: datetime | None = None
     version: int = 1
 
     @property

@@ -19,7 +19,7 @@ from uuid import UUID
 
 from attrs import evolve, field, frozen
 
-from shopperd.lifecycle import REASON_EXPIRED, Step, advance, may_come_back
+from shopperd.lifecycle import REASON_EXPIRED, Step, advance, knows_deadline, may_come_back
 from shopperd.model import (
     DestroyJob,
     DestroyOrigin,
@@ -48,6 +48,8 @@ class Account:
         sessions: every session that the account's tracks, bindings or tags may refer to, whatever its state.
         tracks: by instance id, gone ones included where the snapshot holds them.
         jobs: open destroy jobs, by instance id.
+        restored_at: when the store was last found to have been put back from a backup: what was done between that backup
+            and then, an extension for one, it cannot know.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Account:
     jobs: Mapping[str, DestroyJob]
     fleet: Fleet
     spans: Sequence[MemorySpan]
+    restored_at: datetime | None = None
 
     @cached_property
     def bindings(self) -> Mapping[str, Session]:
@@ -179,7 +182,15 @@ def _advance_sessions(
         tagged = [
             instance for instance in by_tag.get(session.id, ()) if held.get(instance.id, session.id) == session.id
         ]
-        step = advance(session, tracks, tagged, snapshot, settings.sessions, now)
+        step = advance(
+            session,
+            tracks,
+            tagged,
+            snapshot,
+            settings.sessions,
+            now,
+            deadline_is_known=knows_deadline(session, account.restored_at),
+        )
         if step is None:
             continue
         steps.append(evolve(step, was=session.state))

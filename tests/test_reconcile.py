@@ -153,6 +153,18 @@ def test_a_session_before_its_deadline_is_left_alone() -> None:
     assert planned(known).orphans == ()
 
 
+def test_a_deadline_of_before_a_restore_ends_nothing() -> None:
+    due = session(1, instance_id="a", expires_at=NOW - timedelta(seconds=1))
+    known = ripe(account(due, restored_at=NOW - timedelta(minutes=5)), instance("a", 1))
+    assert planned(known).orphans == ()
+
+
+def test_a_deadline_that_was_set_after_a_restore_counts() -> None:
+    due = session(1, instance_id="a", expires_at=NOW, deadline_set_at=NOW - timedelta(minutes=1))
+    known = ripe(account(due, restored_at=NOW - timedelta(minutes=5)), instance("a", 1))
+    assert [d.kind for d in planned(known).destroys] == [OrphanKind.EXPIRED]
+
+
 def test_the_longest_lifetime_ends_a_session_that_has_no_deadline() -> None:
     settings = evolve(SETTINGS, sessions=evolve(SETTINGS.sessions, max_lifetime=60.0))
     known = watch(account(session(1, instance_id="a")), *rounds(instance("a", 1), count=4), settings=settings)

@@ -18,6 +18,9 @@ from shopperd.store import destroys, events, instances, memory, meta, sessions
 FROZEN_KEY = "frozen"
 """Where the store keeps the kill switch: ``{"reason", "at"}``, or nothing."""
 
+RESTORED_KEY = "restored_at"
+"""Where the store keeps when it was last found to have been put back from a backup."""
+
 
 @frozen
 class Recorded:
@@ -66,6 +69,7 @@ def load(
         jobs=jobs,
         fleet=_read_fleet(conn, account.name),
         spans=memory.spans(conn),
+        restored_at=_read_moment(conn, RESTORED_KEY),
     )
 
 
@@ -190,6 +194,11 @@ def append(
         data=data,
     )
     return events.append(conn, event)
+
+
+def _read_moment(conn: Connection, key: str) -> datetime | None:
+    raw = meta.get(conn, key)
+    return datetime.fromisoformat(raw) if isinstance(raw, str) else None
 
 
 def _fleet_key(account: str) -> str:

@@ -48,6 +48,7 @@ sessions = Table(
     Column("create_outcome", Choice(CreateOutcome), nullable=False),
     Column("create_deadline_at", Moment()),
     Column("state_since", Moment()),
+    Column("deadline_set_at", Moment()),
     Column("version", count(), nullable=False),  # compared and set: the fence between two writers
     Index("ix_sessions_created_at", "created_at", "id"),  # pages, newest first; retention
     Index("ix_sessions_account_state", "account", "state"),  # every snapshot asks for the live ones of its account

@@ -1,6 +1,8 @@
 """The whole daemon, from a listing to a verified destroy, on all three dialects."""
 
 import asyncio
+import shutil
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -303,3 +305,32 @@ async def test_a_session_that_ends_before_any_listing_held_its_machine_is_over_s
             await api.end(made["id"])
             await until(in_state(api, made["id"], "ended"), "it is over")
             assert alive(simulator) == []
+
+
+async def test_a_restored_store_does_not_end_sessions_that_were_extended_after_the_backup(tmp_path: Path) -> None:
+    async with simulated() as simulator:
+        settings = quick_settings(vast(simulator))
+        store, backup = tmp_path / "shopperd.db", tmp_path / "backup.db"
+        async with running(settings, tmp_path) as (_, api):
+            await ready(api)
+            made = await api.create("vast", wait=10, lifetime=3)
+            await until(in_state(api, made["id"], "running"), "it runs")
+        shutil.copy(store, backup)
+        async with running(settings, tmp_path) as (_, api):
+            await api.ask("POST", f"/api/v1/sessions/{made['id']}/extend", {"lifetime": 3600}, expect=200)
+        for file in tmp_path.glob("shopperd.db-*"):
+            file.unlink()
+        shutil.copy(backup, store)
+        async with running(settings, tmp_path) as (daemon, api):
+            await ready(api)
+            due = datetime.fromisoformat(made["expires_at"])
+
+            async def long_past() -> bool:
+                seen = daemon.context.accounts["vast"].last_complete_at
+                return seen is not None and seen > due + timedelta(seconds=2)
+
+            await until(long_past, "the old deadline is long past")
+            assert await api.state(made["id"]) == "running"
+            assert destroys(simulator) == []
+            kinds = [event["kind"] for event in (await api.get("/events?limit=1000"))["items"]]
+            assert "store.restored" in kinds

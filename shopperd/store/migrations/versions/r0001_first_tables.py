@@ -75,6 +75,7 @@ def _sessions() -> None:
         sa.Column("create_outcome", Choice(CreateOutcome), nullable=False),
         sa.Column("create_deadline_at", Moment()),
         sa.Column("state_since", Moment()),
+        sa.Column("deadline_set_at", Moment()),
         sa.Column("version", count(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_sessions"),
         sqlite_strict=True,
