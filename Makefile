@@ -21,8 +21,12 @@ demo: .venv/.run ## the daemon against the built-in simulator, with troubles on;
 	@$(BIN)/shopperd demo $(if $(SECONDS),--seconds $(SECONDS))
 
 .PHONY: test
-test: .venv/.dev ## all tests that need no other program; ARGS="-k sweep" is handed to pytest
+test: .venv/.dev ## the tests; ARGS="-k sweep" is handed to pytest
 	$(BIN)/pytest -m "not clients and not system" $(ARGS)
+
+.PHONY: test-system
+test-system: .venv/.dev ## the daemon as a process: signals, crashes, bad stores; the slow ones too
+	$(BIN)/pytest tests/system $(ARGS)
 
 .PHONY: test-clients
 test-clients: .venv/.dev $(CLIENTS:%=.venv-clients/%/.installed) ## the marketplaces' official and public clients against the simulator
