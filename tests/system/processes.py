@@ -41,6 +41,8 @@ sweep = {{ interval = 0.2 }}
 {rules}
 [destroys]
 retry_min = 0.2
+[sessions]
+create_deadline = "10s"
 [web]
 listen = "127.0.0.1:0"
 [store]
