@@ -5,6 +5,8 @@ Every change is one durable transaction with its event row before the answer; wh
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import math
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -16,7 +18,7 @@ from shopperd.jobs.context import AccountAtWork, Context, log
 from shopperd.jobs.knowledge import FROZEN_KEY, append, load, request_destroy
 from shopperd.jobs.sweep import current_plan
 from shopperd.lifecycle import moved
-from shopperd.market import fitting
+from shopperd.market import fitting, request_for
 from shopperd.model import (
     DestroyJob,
     DestroyOrigin,
@@ -27,8 +29,12 @@ from shopperd.model import (
     Spec,
     tag_of,
 )
+from shopperd.providers.contract import AuthFailed, ChecksCreates, CreateRequest, Refused
 from shopperd.reconcile import Plan, command_for
 from shopperd.store import destroys, instances, meta, sessions
+
+FIRST_MARKET_SECONDS = 15.0
+"""How long a create waits, right after a start, for a market to be read for the first time."""
 
 
 class RequestError(Exception):
@@ -45,6 +51,10 @@ class Invalid(RequestError):
 
 class Conflicting(RequestError):
     """It would make sense, but not now: the state of things is against it."""
+
+
+class OverBudget(Conflicting):
+    """The account would cost more by the hour than it may."""
 
 
 @frozen
@@ -97,11 +107,28 @@ class Control:
             if known is not None:
                 return Made(await self._remembered(key, known, fingerprint), again=True)
         self._may_begin()
-        account, offer = self._choose(wish)
-        now = self.context.clock.now()
+        await self._first_markets(wish)
         session_id = _session_id(self.context)
+        refused: list[str] = []
+        for account, offer in self._candidates(wish, tag_of(session_id, self.context.settings.deployment), refused):
+            session = self._intent(session_id, wish, account, offer)
+            try:
+                made = await self.context.store.run(
+                    _insert, session, session.created_at, key, fingerprint, account.settings.budget_per_hour
+                )
+            except OverBudget as error:
+                refused.append(str(error))
+                continue
+            if not made.again:
+                log.info("session.created", session=str(session.id), account=account.name, offer=offer.id)
+                self._changed("creates", account.name)
+            return made
+        raise self._none_fits(wish, refused)
+
+    def _intent(self, session_id: UUID, wish: Wish, account: AccountAtWork, offer: Offer) -> Session:
+        now = self.context.clock.now()
         deadline = self.context.settings.sessions.create_deadline
-        session = Session(
+        return Session(
             id=session_id,
             account=account.name,
             provider=account.provider_name,
@@ -117,13 +144,6 @@ class Control:
             create_deadline_at=now + timedelta(seconds=deadline),
             state_since=now,
         )
-        budget = account.settings.budget_per_hour
-        made = await self.context.store.run(_insert, session, now, key, fingerprint, budget)
-        if made.again:
-            return made
-        log.info("session.created", session=str(session.id), account=account.name, offer=offer.id)
-        self._changed("creates", account.name)
-        return made
 
     async def register(self, account_name: str, session_id: UUID | None, lifetime_seconds: float | None) -> Session:
         """Claim a machine that another tool rents under the session's tag.
@@ -248,20 +268,45 @@ class Control:
         if self.context.frozen:
             raise Conflicting("the deployment is frozen: nothing is created until `shopperd unfreeze`")
 
-    def _choose(self, wish: Wish) -> tuple[AccountAtWork, Offer]:
-        accounts = [self.account(wish.account)] if wish.account is not None else list(self.context.accounts.values())
-        best: tuple[AccountAtWork, Offer] | None = None
-        for account in accounts:
+    def _asked_accounts(self, wish: Wish) -> list[AccountAtWork]:
+        return [self.account(wish.account)] if wish.account is not None else list(self.context.accounts.values())
+
+    async def _first_markets(self, wish: Wish) -> None:
+        """Right after a start, wait a little for the markets that the wish may be met from."""
+        accounts = self._asked_accounts(wish)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_MARKET_SECONDS):
+                while any(_is_starting(account) for account in accounts) and not self.context.stopping:
+                    await self.context.changes.wait()
+
+    def _candidates(self, wish: Wish, tag: str, refused: list[str]) -> list[tuple[AccountAtWork, Offer]]:
+        """The cheapest fitting offer of each account that could rent it, cheapest first; `refused` tells of the others."""
+        found: list[tuple[AccountAtWork, Offer]] = []
+        for account in self._asked_accounts(wish):
             offer = next(fitting(account.market.offers, wish.spec), None)
-            if offer is not None and (best is None or offer.price_per_hour < best[1].price_per_hour):
-                best = (account, offer)
-        if best is not None:
-            return best
-        if all(account.market.refreshed_at is None for account in accounts):
-            raise Conflicting("no market has been read yet; ask again in a minute, and see /readyz")
+            if offer is None:
+                continue
+            if account.problem == AuthFailed.outcome:
+                refused.append(f"account {account.name}: {account.detail}")
+            elif (why := _objection(account, request_for(tag, offer, wish.spec))) is not None:
+                refused.append(f"account {account.name}: {why}")
+            else:
+                found.append((account, offer))
+        return sorted(found, key=lambda candidate: (candidate[1].price_per_hour, candidate[0].name))
+
+    def _none_fits(self, wish: Wish, refused: list[str]) -> RequestError:
+        if refused:
+            return Conflicting("; ".join(refused))
+        accounts = self._asked_accounts(wish)
+        if not accounts:
+            return Conflicting("no account is configured; see config.example.toml")
+        unread = [account for account in accounts if account.market.refreshed_at is None]
+        if len(unread) == len(accounts):
+            why = "; ".join(f"account {account.name}: {account.detail or 'not read yet'}" for account in unread)
+            return Conflicting(f"no market could be read yet ({why}); see GET /api/v1/accounts")
         if wish.spec.offer_id is not None:
-            raise NotFound(f"there is no offer {wish.spec.offer_id!r} now; see GET /api/v1/offers")
-        raise Conflicting("no offer fits now; see GET /api/v1/offers with the same wishes")
+            return NotFound(f"there is no offer {wish.spec.offer_id!r} at that price now; see GET /api/v1/offers")
+        return Conflicting("no offer fits now; see GET /api/v1/offers with the same wishes")
 
     async def _remembered(self, key: str, known: tuple[UUID, str], fingerprint: str) -> Session:
         session_id, before = known
@@ -275,6 +320,21 @@ class Control:
     def _changed(self, job: str, account: str) -> None:
         self.context.wake(job, account)
         self.context.changes.tell()
+
+
+def _is_starting(account: AccountAtWork) -> bool:
+    return account.market.refreshed_at is None and account.problem in ("", "no_snapshot_yet")
+
+
+def _objection(account: AccountAtWork, request: CreateRequest) -> str | None:
+    """Why the provider would refuse this before it is even asked, None if nothing is known against it."""
+    if not isinstance(account.provider, ChecksCreates):
+        return None
+    try:
+        account.provider.check_create(request)
+    except Refused as error:
+        return f"{error} ({error.code})"
+    return None
 
 
 def _session_id(context: Context) -> UUID:
@@ -327,7 +387,7 @@ def _check_budget(conn: Connection, session: Session, budget_per_hour: float) ->
             coming += price
     total = sum(billed.values()) + coming + (session.price_per_hour or 0.0)
     if total > budget_per_hour + 1e-9:
-        raise Conflicting(
+        raise OverBudget(
             f"account {session.account} would cost {total:.3f} USD per hour, over its budget of {budget_per_hour:.3f}"
         )
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
+import structlog
 from aiohttp import web
 from attrs import evolve
 from prometheus_client import CollectorRegistry
@@ -41,6 +42,9 @@ from shopperd.settings_file import load, store_url
 from shopperd.store import Binding, Store, StoreError, memory, meta
 from shopperd.telemetry import Metrics, register_process_collectors
 from shopperd.web import Health, make_app
+
+ready_log: structlog.stdlib.BoundLogger = structlog.get_logger("shopperd.ready")
+"""Scripts wait for this line, so it comes at any level."""
 
 BEAT_SECONDS = 5.0
 """The longest pause between two heartbeats of the store's memory."""
@@ -122,7 +126,7 @@ class Daemon:
         await self._serve(token)
         self._beat_task = asyncio.create_task(self._beat(), name="heartbeat")
         self.schedule.start()
-        log.info(
+        ready_log.info(
             "ready",
             url=self.url,
             version=__version__,
@@ -293,10 +297,12 @@ def take_up(conn: Connection, binding: Binding, settings: Settings, now: datetim
 
 
 def beat_seconds(settings: Settings) -> float:
+    """Seconds between two heartbeats of the store's memory."""
     return min(BEAT_SECONDS, settings.jobs.status.interval)
 
 
 def gap_seconds(settings: Settings) -> float:
+    """A silence of so many seconds breaks the memory."""
     return max(beat_seconds(settings) * GAP_BEATS, 10.0)
 
 

@@ -73,6 +73,7 @@ def configure_logging(log: LogSettings, stream: TextIO) -> None:
         root.removeHandler(other)
     root.addHandler(handler)
     root.setLevel(log.level.upper())
+    logging.getLogger("shopperd.ready").setLevel(logging.INFO)
     for name, level in _QUIET.items():
         logging.getLogger(name).setLevel(logging.NOTSET if log.level == "debug" else level)
     for name, level in _ALWAYS_QUIET.items():

@@ -286,6 +286,7 @@ class Track:
         kind, kind_sightings: the verdict that the newest complete snapshots agree on, and how many in a row do.
         orphan_since: when the present verdict was first given.
         ever_seen: whether any listing ever held it (an id known only from a create's answer has not been seen).
+        missed_at: when the newest complete snapshot before its first sight began, which did not hold it: it was made later.
         gone_at: when it was proven gone; the row stays as a tombstone.
     """
 
@@ -299,6 +300,7 @@ class Track:
     orphan_since: datetime | None = None
     ever_seen: bool = True
     exempt: bool = False
+    missed_at: datetime | None = None
     gone_at: datetime | None = None
 
 

@@ -50,6 +50,7 @@ class Account:
         jobs: open destroy jobs, by instance id.
         restored_at: when the store was last found to have been put back from a backup: what was done between that backup
             and then, an extension for one, it cannot know.
+        last_complete_at: when the newest complete snapshot before this one began.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Account:
     fleet: Fleet
     spans: Sequence[MemorySpan]
     restored_at: datetime | None = None
+    last_complete_at: datetime | None = None
 
     @cached_property
     def bindings(self) -> Mapping[str, Session]:
@@ -114,6 +116,8 @@ def observe(account: Account, snapshot: Snapshot, settings: Settings, now: datet
         kind = verdict(after, track.instance, bindings.get(id_), tracks, settings, now)
         owner = ownership(after, track.instance, bindings.get(id_))
         track = evolve(track, instance=evolve(track.instance, ownership=owner))
+        if track.first_seen_at == snapshot.ended_at:
+            track = evolve(track, missed_at=account.last_complete_at)
         if snapshot.complete:
             track = _with_verdict(track, kind, now)
             if kind is not None and id_ in appeared:
@@ -255,6 +259,9 @@ def verdict(
         over = bound_to is not None and not may_come_back(bound_to, settings.sessions, now)
         return OrphanKind.ENDED if over else None
     session = account.sessions.get(instance.session_id)
+    if session is not None and session.account != account.name and session.instance_id == instance.id:
+        # The same machine, seen through a second account with the same rights: its session is at home in the first.
+        return None
     if session is None or session.account != account.name:
         return OrphanKind.UNKNOWN
     if session.state.live:
@@ -330,15 +337,27 @@ def _ownership_hold(account: Account, track: Track, origin: DestroyOrigin) -> Ho
         return None
     if ownership(account, instance, None) is Ownership.OURS:
         return None
-    if not account.exclusive:
-        return HoldReason.NOT_EXCLUSIVE
     if instance.session_id in account.sessions:
         # The session is remembered, but on another account: somebody copied its tag.
         return HoldReason.NOT_OURS
-    born = instance.started_at or track.first_seen_at
-    if not any(span.covers(born) for span in account.spans):
-        return HoldReason.MEMORY_BROKEN
-    return None
+    if not account.exclusive:
+        return HoldReason.NOT_EXCLUSIVE
+    return None if _remembers_its_birth(account, track) else HoldReason.MEMORY_BROKEN
+
+
+def _remembers_its_birth(account: Account, track: Track) -> bool:
+    """Whether the store's memory was awake when the instance was made.
+
+    Where the provider does not tell when that was, it was between the newest complete snapshot that did not hold it and its
+    first sight. Without such a snapshot it may be of any age: a first listing shows everything that was there before.
+    """
+    born = track.instance.started_at
+    if born is not None:
+        return any(span.covers(born) for span in account.spans)
+    missed = track.missed_at
+    if missed is None:
+        return False
+    return any(span.covers(missed) and span.covers(track.first_seen_at) for span in account.spans)
 
 
 @frozen

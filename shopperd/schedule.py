@@ -111,8 +111,13 @@ class Schedule:
         if not self._scheduler.running:
             return True
         self._scheduler.pause()
-        running = {runner.running for runner in self._runners.values() if runner.running is not None}
-        running.update(in_flight)
+        running = set(in_flight)
+        for runner in self._runners.values():
+            if runner.running is not None and runner.job.must_finish:
+                running.add(runner.running)
+            elif runner.running is not None:
+                # Reading harms nobody when it is cut, and may wait long for its turn at a provider.
+                runner.running.cancel()
         left: set[asyncio.Task[None]] = set()
         if running:
             _, left = await asyncio.wait(running, timeout=seconds)

@@ -64,17 +64,16 @@ def _account(account: AccountSettings, settings: Settings) -> Iterator[Breach]:
         yield (place("options"),), f"only plug-ins have options, {account.provider} has none"
 
 
+def _identity(account: AccountSettings) -> tuple[object, ...]:
+    return (account.provider, account.api, account.base_url, account.secrets)
+
+
 def _pairs_of_accounts(settings: Settings) -> Iterator[Breach]:
     for first, second in itertools.combinations(settings.accounts.values(), 2):
         place = ("accounts", second.name)
         if spelled(first.name) == spelled(second.name):
             yield (place,), f"is spelled like {first.name} in the environment ({spelled(first.name)}); rename one"
-        if (
-            first.enabled
-            and second.enabled
-            and first.secrets
-            and (first.provider, first.base_url, first.secrets) == (second.provider, second.base_url, second.secrets)
-        ):
+        if first.enabled and second.enabled and first.secrets and _identity(first) == _identity(second):
             yield (place,), f"has the same credentials as {first.name}: every machine would be there twice"
 
 

@@ -6,6 +6,7 @@ A raw value is what TOML gives, or an `EnvironmentText`, which may stand for any
 from __future__ import annotations
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -109,7 +110,8 @@ def prune(table: Tree, known: Mapping[str, attrs.Attribute[Any]], path: Place) -
         field, value = known.get(key), table[key]
         if field is None:
             del table[key]
-            yield (*path, key), f"no such setting; {suggestion(key, known)}"
+            names = known if path else [*known, "accounts"]
+            yield (*path, key), f"no such setting; {suggestion(key, names)}"
         elif field.type is not None and attrs.has(field.type):
             if isinstance(value, dict):
                 yield from prune(value, fields_of(field.type), (*path, key))
@@ -146,7 +148,7 @@ def describe(settings: Settings) -> dict[str, Any]:
     for name in sections():
         result[name] = _described(getattr(settings, name), sections()[name].type)
     if settings.store.url is not None:
-        result["store"]["url"] = f"{settings.store.url.split(':', 1)[0]}://***"
+        result["store"]["url"] = re.sub(r"://[^/]*@", "://***@", settings.store.url)
     result["accounts"] = {name: _account_described(account) for name, account in settings.accounts.items()}
     return result
 

@@ -81,6 +81,7 @@ OFFER_QUANTILES = ("0.0", "0.5", "0.9")
 """The quantiles of an offer's price that are exported: the cheapest, the middle, the dear end."""
 
 _BACKOFF_CAUSES = ("retry_after", "threshold", "quota", "no_hint")
+_REJECTIONS = ("bad_row", "no_price", "unpriced", "duplicate_id")
 _SNAPSHOT_OUTCOMES = ("complete", "failed", "page_failed", "count_mismatch")
 """The outcomes that stand at 0 from the start; adapters may add to them."""
 
@@ -139,6 +140,8 @@ class Metrics:
                 continue
             if provider not in self._provider_of.values():
                 self.offers_age_seconds.labels(provider).set(math.inf)
+                for reason in _REJECTIONS:
+                    self.offers_rejected_total.labels(provider, reason)
             self._provider_of[account] = provider
             self._initialise_account(account, provider)
             for job in jobs:

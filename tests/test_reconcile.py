@@ -216,6 +216,32 @@ def test_an_unknown_tag_is_held_while_memory_has_a_gap_at_its_creation(spans: tu
     assert only_hold(planned(known)) is HoldReason.MEMORY_BROKEN
 
 
+def test_an_unknown_machine_of_untold_age_is_held_if_the_first_listing_held_it() -> None:
+    known = ripe(account(exclusive=True), instance("a", 7, started_at=None))
+    assert only_hold(planned(known)) is HoldReason.MEMORY_BROKEN
+
+
+def test_an_unknown_machine_of_untold_age_goes_if_an_earlier_listing_missed_it_and_nothing_was_slept_through() -> None:
+    known = ripe(
+        account(exclusive=True, last_complete_at=NOW - timedelta(minutes=2)), instance("a", 7, started_at=None)
+    )
+    assert [d.kind for d in planned(known).destroys] == [OrphanKind.UNKNOWN]
+
+
+def test_an_unknown_machine_of_untold_age_is_held_if_it_may_have_come_while_the_memory_slept() -> None:
+    spans = (
+        MemorySpan(NOW - timedelta(days=9), NOW - timedelta(minutes=90)),
+        MemorySpan(NOW - timedelta(minutes=1), NOW + timedelta(days=1)),
+    )
+    known = account(exclusive=True, spans=spans, last_complete_at=NOW - timedelta(minutes=91))
+    assert only_hold(planned(ripe(known, instance("a", 7, started_at=None)))) is HoldReason.MEMORY_BROKEN
+
+
+def test_a_machine_that_a_second_account_sees_too_is_no_orphan_there() -> None:
+    elsewhere = session(1, account="other", instance_id="a")
+    assert planned(ripe(account(elsewhere, exclusive=True), instance("a", 1))).orphans == ()
+
+
 def test_a_tag_of_another_accounts_session_is_never_destroyed() -> None:
     elsewhere = session(1, SessionState.ENDED, account="other")
     known = ripe(account(elsewhere, exclusive=True), instance("a", 1))

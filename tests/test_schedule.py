@@ -24,6 +24,7 @@ class CountingJob:
     account: str = "main"
     interval: float = 3600.0
     deadline: float = 60.0
+    must_finish: bool = True
     runs: int = 0
     at_once: int = 0
     most_at_once: int = 0
@@ -121,6 +122,15 @@ async def test_a_drain_waits_for_what_runs(job: CountingJob, metrics: Metrics) -
         await asyncio.sleep(0)
         job.gate.set()
         assert await drain
+
+
+async def test_a_drain_cuts_at_once_what_only_reads(job: CountingJob, metrics: Metrics) -> None:
+    job.must_finish = False
+    async with scheduled(job, metrics) as schedule:
+        await job.ran(1)
+        assert await schedule.drain(60.0)
+        await asyncio.sleep(0)
+        assert job.at_once == 0
 
 
 async def test_a_drain_cuts_what_does_not_end(job: CountingJob, metrics: Metrics) -> None:

@@ -701,7 +701,7 @@ class TestDescription:
         assert described["accounts"]["vastai"]["api_key_env"] == "VASTAI_API_KEY"
         assert described["accounts"]["vastai"]["budget_per_hour"] == 3.0
         assert described["web"]["token_file"] == str(tmp_path / "token")
-        assert described["store"]["url"] == "postgresql://***"
+        assert described["store"]["url"] == "postgresql://***@host/db"
         assert "canary" not in repr(described)
         assert "canary" not in repr(settings)
 

@@ -173,5 +173,9 @@ class Job(Protocol):
     def deadline(self) -> float:
         """Seconds that one run may take."""
 
+    @property
+    def must_finish(self) -> bool:
+        """Whether a stop waits for its run: it may have asked a provider to change something."""
+
     async def run(self) -> Report:
         """One run. Any exception is a failed run: counted, logged, and tried again at the next."""

@@ -17,12 +17,11 @@ from sqlalchemy import Connection
 from shopperd.jobs.context import AccountAtWork, Context, Report, log
 from shopperd.jobs.knowledge import FROZEN_KEY, append, request_destroy
 from shopperd.lifecycle import REASON_EXPIRED, bound, moved
-from shopperd.market import fits
+from shopperd.market import fits, request_for
 from shopperd.model import CreateOutcome, Instance, Offer, Ownership, Session, SessionState, Track
 from shopperd.providers.contract import (
     AuthFailed,
     CreatedInstance,
-    CreateRequest,
     OfferUnavailable,
     ProviderError,
     Refused,
@@ -46,6 +45,7 @@ class CreatesJob:
     context: Context
     at: AccountAtWork
     name: str = "creates"
+    must_finish: bool = True
     _in_flight: set[UUID] = field(factory=set, init=False)
 
     @property
@@ -124,16 +124,8 @@ class CreatesJob:
 
     async def _request(self, session: Session, offer: Offer) -> str | None:
         """Send one create. None if that settled the session, else why this offer was refused."""
-        context, spec = self.context, session.spec
-        request = CreateRequest(
-            tag=session.tag,
-            offer=offer,
-            image=spec.image,
-            disk_gb=spec.disk_gb,
-            env=spec.env,
-            ssh_key=spec.ssh_key,
-            onstart=spec.onstart,
-        )
+        context = self.context
+        request = request_for(session.tag, offer, session.spec)
         log.info("create.requested", session=str(session.id), offer=offer.id, price_per_hour=offer.price_per_hour)
         try:
             created = await self.at.provider.create_instance(request)

@@ -34,6 +34,7 @@ class DestroysJob:
     context: Context
     at: AccountAtWork
     name: str = "destroys"
+    must_finish: bool = True
     _blind: dict[int, int] = field(factory=dict, init=False)
 
     @property

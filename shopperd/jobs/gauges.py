@@ -76,13 +76,13 @@ def refresh_ages(context: Context) -> None:
     now = context.clock.now()
     metrics = context.metrics
     metrics.frozen.set(1 if context.frozen else 0)
-    oldest_market: dict[str, float] = {}
+    newest_market: dict[str, float] = {}
     for account in context.accounts.values():
         age = math.inf if account.last_complete_at is None else (now - account.last_complete_at).total_seconds()
         metrics.snapshot_age_seconds.labels(**account.labels).set(max(0.0, age))
         refreshed = account.market.refreshed_at
         market_age = math.inf if refreshed is None else max(0.0, (now - refreshed).total_seconds())
         name = account.provider_name
-        oldest_market[name] = max(oldest_market.get(name, 0.0), market_age)
-    for provider, age in oldest_market.items():
+        newest_market[name] = min(newest_market.get(name, math.inf), market_age)
+    for provider, age in newest_market.items():
         metrics.offers_age_seconds.labels(provider=provider).set(age)

@@ -20,6 +20,7 @@ class HousekeepingJob:
     context: Context
     name: str = "housekeeping"
     account: str = ""
+    must_finish: bool = False
 
     @property
     def interval(self) -> float:

@@ -70,6 +70,7 @@ def load(
         fleet=_read_fleet(conn, account.name),
         spans=memory.spans(conn),
         restored_at=_read_moment(conn, RESTORED_KEY),
+        last_complete_at=_read_moment(conn, f"complete:{account.name}"),
     )
 
 
@@ -79,6 +80,8 @@ def record_snapshot(
     """Count a snapshot into the store: tracks, sessions, destroy jobs, fleet, events."""
     before = load(conn, account, settings, now, snapshot)
     observed = observe(before, snapshot, settings, now)
+    if snapshot.complete:
+        meta.put(conn, f"complete:{account.name}", snapshot.started_at.isoformat())
     return _write(conn, account, settings, before, observed, now)
 
 

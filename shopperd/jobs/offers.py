@@ -19,6 +19,7 @@ class OffersJob:
     context: Context
     at: AccountAtWork
     name: str = "offers"
+    must_finish: bool = False
 
     @property
     def account(self) -> str:
@@ -53,6 +54,7 @@ class OffersJob:
             partial=any(found.partial for found in lists),
         )
         self._show(offers, lists)
+        self.context.changes.tell()
         cut = " (cut off by the provider)" if self.at.market.partial else ""
         return Report(
             f"{len(offers)} offers{cut}, {sum(sum(found.rejected.values()) for found in lists)} rows rejected"

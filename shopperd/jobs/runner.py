@@ -24,7 +24,7 @@ class Runner:
         self._runs = 0
 
     async def fire(self) -> None:
-        """One run. It never raises, except when it is cancelled from outside."""
+        """One run. It never raises, except when it is cancelled by other than a stop."""
         if self._context.stopping:
             return
         if self.running is not None:
@@ -41,6 +41,9 @@ class Runner:
                 job=self.job.name, account=self.job.account, run=f"{self.job.name}-{self._runs}"
             ):
                 await self._run()
+        except asyncio.CancelledError:
+            if not self._context.stopping:
+                raise
         finally:
             self.running = None
         if self.asked_again and not self._context.stopping:

@@ -37,6 +37,7 @@ class StatusJob:
     context: Context
     at: AccountAtWork
     name: str = "status"
+    must_finish: bool = False
     _retries: dict[str, _Retry] = field(factory=dict, init=False)
 
     @property

@@ -32,6 +32,7 @@ class SweepJob:
     context: Context
     at: AccountAtWork
     name: str = "sweep"
+    must_finish: bool = False
 
     @property
     def account(self) -> str:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from typing import Protocol, overload
+from typing import Protocol, overload, runtime_checkable
 
 from attrs import field, frozen
 
@@ -181,6 +181,18 @@ class CreatedInstance:
 
     id: str
     price_per_hour: float | None = None
+
+
+@runtime_checkable
+class ChecksCreates(Protocol):
+    """An adapter that can tell beforehand what its provider would refuse. Adapters may leave this out."""
+
+    def check_create(self, request: CreateRequest) -> None:
+        """Raise what `create_instance` would raise before it sends anything.
+
+        Raises:
+            Refused: and why.
+        """
 
 
 class Provider(Protocol):

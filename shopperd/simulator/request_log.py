@@ -15,7 +15,6 @@ from shopperd.simulator.exchange import Answer
 
 KEPT = 200_000
 """The log forgets the oldest beyond this: a bound, far above what one test or a day of the demo sends."""
-PAGE_MAX = 10_000
 
 
 @frozen
@@ -72,10 +71,10 @@ class RequestLog:
         )
 
     def after(self, number: int) -> list[Served]:
-        """The requests with a higher number, oldest first, at most `PAGE_MAX`."""
+        """The requests with a higher number, oldest first."""
         oldest = self.last - len(self._kept) + 1
         start = max(0, number + 1 - oldest)
-        return list(itertools.islice(self._kept, start, start + PAGE_MAX))
+        return list(itertools.islice(self._kept, start, None))
 
     def page(self, number: int) -> dict[str, Any]:
         """The same for the control API."""

@@ -109,6 +109,7 @@ instances = Table(  # one row a machine, an `Instance` and its `Track` side by s
     Column("orphan_since", Moment()),
     Column("ever_seen", Flag(), nullable=False),
     Column("exempt", Flag(), nullable=False),
+    Column("missed_at", Moment()),
     Column("gone_at", Moment()),
     Index("ix_instances_gone_at", "gone_at"),  # retention
     Index("ix_instances_session_id", "session_id"),  # is a machine left that carries this session's tag

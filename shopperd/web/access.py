@@ -92,7 +92,7 @@ def _check_token(request: web.Request, door: Door) -> None:
         raise _refused(
             request,
             HTTPStatus.UNAUTHORIZED,
-            "changes need `Authorization: Bearer <token>` with the token of web.token_file",
+            "changes need a bearer token in the header Authorization: the one in web.token_file",
             {hdrs.WWW_AUTHENTICATE: 'Bearer realm="shopperd"'},
         )
 

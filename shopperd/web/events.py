@@ -18,7 +18,6 @@ from sqlalchemy import Connection
 from shopperd.model import Event
 from shopperd.settings import Bounds
 from shopperd.store import StoreError, events
-from shopperd.store.paging import read_cursor, write_cursor
 from shopperd.web.answers import EventAnswer, ListAnswer, answer, event_answer
 from shopperd.web.door import API, DOOR, Door, next_change
 from shopperd.web.problems import Fault, Malformed, Refusal
@@ -67,8 +66,8 @@ async def list_events(request: web.Request) -> web.StreamResponse:
     if asked.last is not None or len(found) <= asked.limit:
         return answer(ListAnswer[EventAnswer]([event_answer(event) for event in found]))
     items = found[: asked.limit]
-    following = write_cursor("events", str(items[-1].id))
-    return answer(ListAnswer[EventAnswer]([event_answer(event) for event in items], following))
+    # A plain number, so that it goes into `after` as well as into `cursor`.
+    return answer(ListAnswer[EventAnswer]([event_answer(event) for event in items], str(items[-1].id)))
 
 
 def _wants_stream(request: web.Request) -> bool:
@@ -82,7 +81,7 @@ async def _start(request: web.Request, door: Door, asked: EventsQuery) -> int:
     if hdrs.LAST_EVENT_ID in request.headers and _wants_stream(request):
         place, text = "header.Last-Event-ID", request.headers[hdrs.LAST_EVENT_ID]
     elif asked.cursor is not None:
-        place, text = "query.cursor", read_cursor(asked.cursor, 2)[1]
+        place, text = "query.cursor", asked.cursor
     if text == FROM_NOW:
         return await door.context.store.run(events.last_id)
     if not _NUMBER.fullmatch(text):

@@ -37,6 +37,8 @@ class Sort(StrEnum):
 
     PRICE = "price"
     PRICE_DOWN = "-price"
+    PRICE_PER_HOUR = "price_per_hour"
+    PRICE_PER_HOUR_DOWN = "-price_per_hour"
     RELIABILITY = "reliability"
     RELIABILITY_DOWN = "-reliability"
     GPU = "gpu"
@@ -44,6 +46,8 @@ class Sort(StrEnum):
     GPU_COUNT_DOWN = "-gpu_count"
     VRAM = "vram"
     VRAM_DOWN = "-vram"
+    VRAM_GB = "vram_gb"
+    VRAM_GB_DOWN = "-vram_gb"
     LOCATION = "location"
 
 
@@ -144,5 +148,9 @@ _KEYS: dict[Sort, Callable[[Offer], Key]] = {
     Sort.GPU_COUNT_DOWN: _by(lambda offer: offer.gpu_count, down=True),
     Sort.VRAM: _by(lambda offer: offer.vram_gb),
     Sort.VRAM_DOWN: _by(lambda offer: offer.vram_gb, down=True),
+    Sort.PRICE_PER_HOUR: _by(lambda offer: offer.price_per_hour),
+    Sort.PRICE_PER_HOUR_DOWN: _by(lambda offer: offer.price_per_hour, down=True),
+    Sort.VRAM_GB: _by(lambda offer: offer.vram_gb),
+    Sort.VRAM_GB_DOWN: _by(lambda offer: offer.vram_gb, down=True),
     Sort.LOCATION: _by(lambda offer: None if offer.location is None else offer.location.casefold()),
 }

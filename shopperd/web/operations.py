@@ -15,7 +15,7 @@ routes = web.RouteTableDef()
 
 @frozen
 class RunBody:
-    """Whose job; left out, that of every account."""
+    """Whose job, in the body or the query; left out, that of every account."""
 
     account: Word | None = None
 
@@ -59,13 +59,14 @@ async def unfreeze(request: web.Request) -> web.Response:
 async def run_job(request: web.Request) -> web.Response:
     """Have a job run now; one that runs already runs once more after that."""
     door = request.app[DOOR]
-    read_query(request, NoQuery)
+    named = read_query(request, RunBody).account
     asked = await read_body(request, RunBody)
-    if asked.account is not None:
-        door.control.account(asked.account)
+    account = asked.account or named
+    if account is not None:
+        door.control.account(account)
     job = request.match_info["job"]
-    runs = door.schedule.wake_all(job, asked.account)
+    runs = door.schedule.wake_all(job, account)
     if runs == 0:
         known = ", ".join(sorted({runner.job.name for runner in door.schedule.runners})) or "none"
         raise NotFound(f"there is no job {job[:64]!r} to run here; there are: {known}")
-    return answer(RunAnswer(job=job, account=asked.account, runs=runs), status=202)
+    return answer(RunAnswer(job=job, account=account, runs=runs), status=202)

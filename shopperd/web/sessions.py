@@ -208,13 +208,14 @@ def _fingerprint(raw: Mapping[str, object]) -> str:
 
 
 def _wish(asked: CreateBody) -> Wish:
-    wishes = [name for name in ("gpu", "gpu_count", "min_vram_gb", "max_price_per_hour") if _given(asked, name)]
+    # Beside an offer only a price makes sense: the offer may have become dearer since it was looked at.
+    wishes = [name for name in ("gpu", "gpu_count", "min_vram_gb") if _given(asked, name)]
     if asked.offer_id is not None and wishes:
         raise Malformed(
             [Fault(f"body.{name}", "must be left out beside `offer_id`, which names the machine") for name in wishes]
         )
-    if asked.offer_id is None and not set(wishes) - {"gpu_count"}:
-        raise Invalid("say what to rent: `offer_id`, or at least one of `gpu`, `min_vram_gb`, `max_price_per_hour`")
+    if asked.offer_id is None and not wishes and asked.max_price_per_hour is None:
+        raise Invalid("say what to rent: `offer_id`, or one of `gpu`, `gpu_count`, `min_vram_gb`, `max_price_per_hour`")
     spec = Spec(
         offer_id=asked.offer_id,
         gpu=asked.gpu,

@@ -21,6 +21,12 @@ def silence() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No market is being read here, so a create has none to wait for."""
+    monkeypatch.setattr("shopperd.control.FIRST_MARKET_SECONDS", 0.01)
+
+
 @pytest.fixture
 def served() -> Iterator[Served]:
     served = Served()

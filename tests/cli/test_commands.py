@@ -97,7 +97,7 @@ class TestSessions:
 
     def test_what_cannot_be_rented_says_why(self, served: Served, run: Run) -> None:
         for arguments, status, why in (
-            (("--gpu", "H100"), 1, "no market has been read yet"),
+            (("--gpu", "H100"), 1, "no market could be read yet"),
             (("--account", "nobody", "--gpu", "H100"), 1, "no account"),
             ((), 2, "say what to rent"),
             (("--gpu", "H100", "--env", "NOT_SET_ANYWHERE"), 2, "not set in your environment"),

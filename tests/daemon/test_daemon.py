@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
+from shopperd.daemon import Daemon
 from shopperd.settings import OrphanSettings
 from tests.daemon.house import (
+    SSH_KEY,
     Api,
     alive,
     destroys,
@@ -334,3 +336,55 @@ async def test_a_restored_store_does_not_end_sessions_that_were_extended_after_t
             assert destroys(simulator) == []
             kinds = [event["kind"] for event in (await api.get("/events?limit=1000"))["items"]]
             assert "store.restored" in kinds
+
+
+@pytest.mark.parametrize("dialect", ["vast", "dock-v2", "dock-v0"])
+async def test_a_fresh_store_destroys_nothing_that_is_older_than_itself(dialect: str, tmp_path: Path) -> None:
+    async with simulated() as simulator:
+        account = vast(simulator) if dialect == "vast" else dock(simulator, dialect.removeprefix("dock-"))
+        account = evolve(account, exclusive=True)
+        tag = "shopper-11111111-2222-4333-8444-555555555555"
+        simulator.world.conjure({"provider": account.provider, "tag": tag, "age_seconds": 86400})
+        async with running(quick_settings(account), tmp_path) as (_, api):
+            await ready(api)
+
+            async def held() -> bool:
+                return [row["hold_reason"] for row in (await api.get("/orphans"))["items"]] == ["memory_broken"]
+
+            await until(held, "it is held")
+            assert destroys(simulator) == []
+
+
+async def test_an_unknown_machine_that_comes_under_our_eyes_goes_from_an_exclusive_account(tmp_path: Path) -> None:
+    async with simulated() as simulator:
+        account = evolve(dock(simulator), exclusive=True)
+        async with running(quick_settings(account), tmp_path) as (_, api):
+            await ready(api)
+            tag = "shopper-11111111-2222-4333-8444-555555555555"
+            simulator.world.conjure({"provider": "tensordock", "tag": tag})
+
+            async def gone() -> bool:
+                return alive(simulator) == []
+
+            await until(gone, "it is destroyed")
+
+
+async def test_a_create_for_any_account_passes_by_those_that_cannot_rent(tmp_path: Path) -> None:
+    async with simulated() as simulator:
+        settings = quick_settings(
+            evolve(vast(simulator), budget_per_hour=0.0001), vast(simulator, "wrong", "BAD"), dock(simulator)
+        )
+        async with running(settings, tmp_path) as (daemon, api):
+            await until(lambda: _markets(daemon, "vast", "dock-v2"), "both markets are read")
+            body = {"max_price_per_hour": 50, "ssh_key": SSH_KEY}
+            made = await api.ask("POST", "/api/v1/sessions", body, expect=201)
+            assert made["account"] == "dock-v2"
+            told = await api.ask("POST", "/api/v1/sessions", {"max_price_per_hour": 50}, expect=409)
+            assert "budget" in told["detail"]
+            assert "ssh_key_required" in told["detail"]
+            told = await api.ask("POST", "/api/v1/sessions", body | {"account": "wrong"}, expect=409)
+            assert "auth" in told["detail"]
+
+
+async def _markets(daemon: Daemon, *names: str) -> bool:
+    return all(daemon.context.accounts[name].market.offers for name in names)

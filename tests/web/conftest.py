@@ -17,6 +17,12 @@ Client = TestClient[web.Request, web.Application]
 Serve = Callable[..., Awaitable[Client]]
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No market is being read here, so a create has none to wait for."""
+    monkeypatch.setattr("shopperd.control.FIRST_MARKET_SECONDS", 0.01)
+
+
 @pytest.fixture
 def store(clock: FakeClock) -> Iterator[Store]:
     store = Store.open("sqlite://", clock=clock, inline=True)

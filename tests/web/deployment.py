@@ -24,6 +24,7 @@ from shopperd.model import (
     Track,
     tag_of,
 )
+from shopperd.providers.contract import CreateRequest
 from shopperd.schedule import Schedule
 from shopperd.secrets import Secret
 from shopperd.settings import AccountSettings, SecretSource, Settings
@@ -41,6 +42,9 @@ class SilentProvider:
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+    def check_create(self, request: CreateRequest) -> None:
+        """Has nothing against any wish; this asks nobody."""
 
     def __getattr__(self, name: str) -> Any:
         raise AssertionError(f"the web asked a provider: {name}")

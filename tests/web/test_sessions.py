@@ -60,7 +60,7 @@ class TestCreate:
         ("body", "status"),
         [
             ({}, 400),
-            ({"gpu_count": 2}, 400),
+            ({"gpu_count": 14}, 409),
             ({"offer_id": "vastai-1", "gpu": "RTX 4090"}, 400),
             ({"offer_id": "vastai-99"}, 404),
             ({"gpu": "RTX 4090", "account": "nobody"}, 404),

@@ -27,7 +27,7 @@ from shopperd.providers.tensordock.sizing import Size, default_size, price_per_h
 from shopperd.providers.tensordock.statuses import is_gone, state_of
 from shopperd.providers.tensordock.wire_v0 import V0
 from shopperd.providers.tensordock.wire_v2 import V2
-from shopperd.providers.transport import Classify, Sender, Transport
+from shopperd.providers.transport import Call, Classify, Sender, Transport
 from shopperd.secrets import Secret
 from shopperd.settings import AccountSettings
 from shopperd.telemetry import Metrics
@@ -165,17 +165,26 @@ class TensorDock:
             Refused: ``ssh_key_required`` (v2), ``invalid_offer``, ``invalid_env``, ``insufficient_credit``,
                 ``invalid_request``.
         """
+        return await self._transport.fetch(
+            self._create_call(request), self._classify(Endpoint.CREATE), self._dialect.read_created
+        )
+
+    def check_create(self, request: CreateRequest) -> None:
+        """Raise what a create would raise before it is sent.
+
+        Raises:
+            Refused: ``ssh_key_required`` (v2), ``invalid_offer``, ``invalid_env``.
+        """
+        self._create_call(request)
+
+    def _create_call(self, request: CreateRequest) -> Call:
         order = Order.decode(request.offer.provider_id)
         if order is None:
             raise Refused(f"the offer {request.offer.id} is none of TensorDock's", code="invalid_offer")
         if request.disk_gb is not None:
             order = order.with_storage(max(order.size.storage_gb, storage_of(request.disk_gb)))
         seconds = self._create_seconds if request.timeout_seconds is None else request.timeout_seconds
-        return await self._transport.fetch(
-            self._dialect.create_call(request, order, seconds),
-            self._classify(Endpoint.CREATE),
-            self._dialect.read_created,
-        )
+        return self._dialect.create_call(request, order, seconds)
 
     async def destroy_instance(self, id: str) -> None:
         """Ask for an instance to be destroyed, in whatever state it is. It stays listed for a while."""

@@ -139,17 +139,17 @@ class VastAI:
             OfferUnavailable, Refused: nothing was rented. ``Refused`` with code ``invalid_request``: nothing
             was sent.
         """
-        call = Call(
-            Endpoint.CREATE,
-            "PUT",
-            f"/api/v0/asks/{wire.identifier(request.offer.provider_id)}/",
-            json=renting.body_of(request),
-            hidden=renting.hidden_of(request),
-            timeout_seconds=request.timeout_seconds,
-        )
         return await self._transport.fetch(
-            call, lambda reply: answers.of_create(reply, self._clock.now()), _read_created
+            _create_call(request), lambda reply: answers.of_create(reply, self._clock.now()), _read_created
         )
+
+    def check_create(self, request: CreateRequest) -> None:
+        """Raise what a create would raise before it is sent.
+
+        Raises:
+            Refused: the request is beyond what the API takes.
+        """
+        _create_call(request)
 
     async def destroy_instance(self, id: str) -> None:
         """Ask for an instance to be destroyed; one that is destroyed already is `InstanceNotFound`."""
@@ -196,6 +196,17 @@ def _page_call(token: str | None) -> Call:
     if token is not None:
         query["after_token"] = token
     return Call(Endpoint.LIST, "GET", "/api/v1/instances/", query=query)
+
+
+def _create_call(request: CreateRequest) -> Call:
+    return Call(
+        Endpoint.CREATE,
+        "PUT",
+        f"/api/v0/asks/{wire.identifier(request.offer.provider_id)}/",
+        json=renting.body_of(request),
+        hidden=renting.hidden_of(request),
+        timeout_seconds=request.timeout_seconds,
+    )
 
 
 def _read_created(reply: Reply) -> CreatedInstance:

@@ -139,6 +139,7 @@ def _instances() -> None:
         sa.Column("orphan_since", Moment()),
         sa.Column("ever_seen", Flag(), nullable=False),
         sa.Column("exempt", Flag(), nullable=False),
+        sa.Column("missed_at", Moment()),
         sa.Column("gone_at", Moment()),
         sa.PrimaryKeyConstraint("account", "id", name="pk_instances"),
         sqlite_strict=True,
