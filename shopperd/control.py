@@ -30,7 +30,7 @@ from shopperd.model import (
     tag_of,
 )
 from shopperd.providers.contract import AuthFailed, ChecksCreates, CreateRequest, Refused
-from shopperd.reconcile import Plan, command_for
+from shopperd.reconcile import Plan, command_for, holds_binding
 from shopperd.store import destroys, instances, meta, sessions
 
 FIRST_MARKET_SECONDS = 15.0
@@ -450,6 +450,8 @@ def _destroy(
         raise NotFound(f"account {account} has no instance {instance_id!r} now")
     known = load(conn, context.accounts[account].settings, context.settings, now)
     bound_to = known.bindings.get(instance_id)
+    if bound_to is not None and not holds_binding(bound_to):
+        bound_to = None
     if bound_to is None and track.instance.session_id is None:
         raise Conflicting(f"instance {instance_id} is foreign: its tag is not ours, so shopperd never touches it")
     claim = bound_to

@@ -249,7 +249,8 @@ def _come_back(
     if not may_come_back(session, settings, now):
         return None
     own = tracks.get(session.instance_id or "")
-    back = own.instance if own is not None and is_present(own) else best_claimant(tagged)
+    returned = own is not None and is_present(own) and own.instance.tag in (None, session.tag)
+    back = own.instance if own is not None and returned else best_claimant(tagged)
     if back is None:
         return None
     return Step(bound(session, back, now), "session.returned", f"instance {back.id} is back")

@@ -71,12 +71,13 @@ class Account:
             if session.instance_id is None or session.account != self.name:
                 continue
             other = by_id.get(session.instance_id)
-            if other is None or not _holds_binding(other):
+            if other is None or not holds_binding(other):
                 by_id[session.instance_id] = session
         return by_id
 
 
-def _holds_binding(session: Session) -> bool:
+def holds_binding(session: Session) -> bool:
+    """Whether the id that a session was given still names its machine, whatever the tag says."""
     return session.state.live or session.state is SessionState.ENDING
 
 
@@ -172,7 +173,7 @@ def _advance_sessions(
     held = {
         session.instance_id: session.id
         for session in sessions.values()
-        if session.account == account.name and session.instance_id is not None and _holds_binding(session)
+        if session.account == account.name and session.instance_id is not None and holds_binding(session)
     }
     by_tag: dict[UUID, list[Instance]] = {}
     for instance in snapshot.instances:
@@ -230,7 +231,7 @@ def command_for(session: Session, track: Track | None, now: datetime) -> Destroy
 
 def ownership(account: Account, instance: Instance, bound_to: Session | None) -> Ownership:
     """Whose an instance is: ours by tag and memory or by an id that binds; unknown by tag alone; else foreign."""
-    if bound_to is not None:
+    if bound_to is not None and holds_binding(bound_to):
         return Ownership.OURS
     if instance.session_id is None:
         return Ownership.FOREIGN
@@ -247,7 +248,7 @@ def verdict(
     now: datetime,
 ) -> OrphanKind | None:
     """Why this instance, which is there, should not be; None if it should, or if that is not ours to say."""
-    if bound_to is not None and _holds_binding(bound_to):
+    if bound_to is not None and holds_binding(bound_to):
         if bound_to.state.live:
             return None
         if bound_to.reason == REASON_EXPIRED:
@@ -255,9 +256,8 @@ def verdict(
         # A session that was ended by command closes in the ordinary way, through the job recorded with its end.
         return None if instance.id in account.jobs else OrphanKind.ENDED
     if instance.session_id is None:
-        # The tag was lost, cut or edited; the id still binds, and goes when its session is over.
-        over = bound_to is not None and not may_come_back(bound_to, settings.sessions, now)
-        return OrphanKind.ENDED if over else None
+        # Without a tag of ours a bare id binds only as long as its session lasts: after that it may name another machine.
+        return None
     session = account.sessions.get(instance.session_id)
     if session is not None and session.account != account.name and session.instance_id == instance.id:
         # The same machine, seen through a second account with the same rights: its session is at home in the first.
@@ -329,7 +329,8 @@ def first_hold(
 
 def _ownership_hold(account: Account, track: Track, origin: DestroyOrigin) -> HoldReason | None:
     instance = track.instance
-    if instance.id in account.bindings:
+    bound_to = account.bindings.get(instance.id)
+    if bound_to is not None and holds_binding(bound_to):
         return None
     if instance.session_id is None:
         return HoldReason.NOT_OURS

@@ -20,11 +20,13 @@ from shopperd.lifecycle import REASON_EXPIRED, bound, moved
 from shopperd.market import fits, request_for
 from shopperd.model import CreateOutcome, Instance, Offer, Ownership, Session, SessionState, Track
 from shopperd.providers.contract import (
+    GATE,
     AuthFailed,
     CreatedInstance,
     OfferUnavailable,
     ProviderError,
     Refused,
+    Withheld,
 )
 from shopperd.reconcile import command_for
 from shopperd.store import StoreError, instances, meta, sessions
@@ -127,8 +129,13 @@ class CreatesJob:
         context = self.context
         request = request_for(session.tag, offer, session.spec)
         log.info("create.requested", session=str(session.id), offer=offer.id, price_per_hour=offer.price_per_hour)
+        gate = GATE.set(lambda: self._ask_again(session))
         try:
             created = await self.at.provider.create_instance(request)
+        except Withheld as error:
+            await self._record(note_withheld, session.id, str(error), context.clock.now())
+            log.warning("create.withheld", session=str(session.id), detail=str(error))
+            return None
         except OfferUnavailable as error:
             await self._record(note_refusal, session.id, str(error), context.clock.now())
             context.market_lost(self.at, offer)
@@ -145,8 +152,15 @@ class CreatesJob:
             log.info("create.accepted", session=str(session.id), instance=created.id)
             context.market_lost(self.at, offer)
             context.wake("destroys", self.at.name)
+        finally:
+            GATE.reset(gate)
         context.changes.tell()
         return None
+
+    async def _ask_again(self, session: Session) -> None:
+        """Ask once more when the request's turn has come: a freeze or an end may have come while it waited."""
+        if self.context.stopping or not await self.context.store.run(may_still_send, session.id):
+            raise Withheld("it was frozen, stopped or ended while it waited for its turn")
 
     async def _record(
         self,
@@ -209,6 +223,12 @@ def accept(conn: Connection, session_id: UUID, created: CreatedInstance, offer: 
         price_per_hour=created.price_per_hour if created.price_per_hour is not None else offer.price_per_hour,
     )
     track = instances.get(conn, account, created.id)
+    if track is not None and track.ever_seen and track.first_seen_at < session.created_at:
+        # A machine that was there before the request cannot be its outcome: the answer was mixed up. The tag will tell.
+        sessions.update(conn, evolve(session, create_outcome=CreateOutcome.UNCLEAR))
+        why = f"the answer names instance {created.id}, which was there before"
+        append(conn, now, "create.unclear", why, account, session.id, created.id)
+        return
     if track is None:
         track = Track(instance=instance, first_seen_at=now, last_seen_at=now, ever_seen=False)
         instances.save(conn, account, [track])
@@ -219,7 +239,7 @@ def accept(conn: Connection, session_id: UUID, created: CreatedInstance, offer: 
         if tied.state is SessionState.ENDING and tied.reason != REASON_EXPIRED:
             request_destroy(conn, command_for(tied, track, now), now)
     elif session.instance_id is None:
-        # It failed or ended while the answer was on its way: what it rented is an orphan of kind ended, by its tag and id.
+        # It failed or ended while the answer was on its way: what it rented is an orphan of kind ended, by its tag.
         sessions.update(conn, evolve(accepted, instance_id=created.id))
 
 
@@ -230,6 +250,22 @@ def note_refusal(conn: Connection, session_id: UUID, why: str, now: datetime) ->
         return
     sessions.update(conn, evolve(session, create_outcome=CreateOutcome.REFUSED))
     append(conn, now, "create.refused", why, session.account, session.id)
+    _end_if_ending(conn, session_id, now)
+
+
+def may_still_send(conn: Connection, session_id: UUID) -> bool:
+    """Whether a create whose turn has come is still wanted."""
+    session = sessions.get(conn, session_id)
+    return session is not None and session.state is SessionState.CREATING and not meta.get(conn, FROZEN_KEY)
+
+
+def note_withheld(conn: Connection, session_id: UUID, why: str, now: datetime) -> None:
+    """The request was certainly not sent: the intent is as it was before it, or over if it was ended."""
+    session = sessions.get(conn, session_id)
+    if session is None or session.create_outcome is not CreateOutcome.SENT:
+        return
+    sessions.update(conn, evolve(session, create_outcome=CreateOutcome.NONE))
+    append(conn, now, "create.withheld", why, session.account, session.id)
     _end_if_ending(conn, session_id, now)
 
 
@@ -258,4 +294,4 @@ def _end_if_ending(conn: Connection, session_id: UUID, now: datetime) -> None:
     session = sessions.get(conn, session_id)
     if session is not None and session.state is SessionState.ENDING and session.instance_id is None:
         sessions.update(conn, moved(session, SessionState.ENDED, now))
-        append(conn, now, "session.ended", "its create was refused", session.account, session.id)
+        append(conn, now, "session.ended", "its create had no effect", session.account, session.id)

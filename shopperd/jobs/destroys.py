@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from shopperd.jobs.context import AccountAtWork, Context, Report, log
 from shopperd.jobs.knowledge import append, load, record_first_sight, with_freeze
 from shopperd.model import DestroyJob, DestroyOrigin, HoldReason, Instance
-from shopperd.providers.contract import URGENT, InstanceNotFound, ProviderError
+from shopperd.providers.contract import GATE, URGENT, InstanceNotFound, ProviderError, Withheld
 from shopperd.reconcile import Account, Authority, confirms, may_send
 from shopperd.settings import AccountSettings, Settings
 from shopperd.sightings import is_present
@@ -110,13 +110,19 @@ class DestroysJob:
         accepted_at: datetime | None = None
         error_text: str | None = None
         outcome = "ok"
+        gate = GATE.set(lambda: self._ask_again(job))
         try:
             await self.at.provider.destroy_instance(job.instance_id)
             accepted_at = context.clock.now()
+        except Withheld as error:
+            log.warning("destroy.withheld", instance=job.instance_id, detail=str(error))
+            return
         except InstanceNotFound as error:
             accepted_at, error_text, outcome = context.clock.now(), str(error), "not_found"
         except ProviderError as error:
             error_text, outcome = str(error), error.outcome
+        finally:
+            GATE.reset(gate)
         context.metrics.destroy_attempts_total.labels(**self.at.labels, outcome=outcome).inc()
         log.info(
             "destroy.sent",
@@ -128,6 +134,15 @@ class DestroysJob:
         )
         await context.store.run(record_answer, job, outcome, accepted_at, error_text, context.clock.now())
         context.changes.tell()
+
+    async def _ask_again(self, job: DestroyJob) -> None:
+        """Ask the guards when the request's turn has come: it may have waited long for it."""
+        context = self.context
+        hold = await context.store.run(
+            check_last, self.at.settings, context.settings, context.authority(), job, context.clock.now()
+        )
+        if hold is not None:
+            raise Withheld(f"held while it waited for its turn: {hold}")
 
     async def _last_look(self, job: DestroyJob, known: Account) -> Instance | object | None:
         """The instance as a single read shows it, None if the provider says there is none, `_BLIND` if nobody can say."""
@@ -240,6 +255,24 @@ def begin_attempt(
         origin=str(begun.origin),
     )
     return begun
+
+
+def check_last(
+    conn: Connection,
+    account: AccountSettings,
+    settings: Settings,
+    authority: Authority,
+    job: DestroyJob,
+    now: datetime,
+) -> HoldReason | None:
+    """The guard that holds a request whose turn has come, recorded with its job; None if it may be sent."""
+    current = destroys.get(conn, job.id)
+    if current is None or current.gone_at is not None:
+        return HoldReason.LAST_LOOK
+    hold = may_send(load(conn, account, settings, now), current, with_freeze(conn, authority), settings.orphans, now)
+    if hold is not None:
+        _postpone(conn, current, hold, current.last_error, now, max(settings.destroys.retry_min, 1.0))
+    return hold
 
 
 def record_answer(

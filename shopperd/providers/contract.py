@@ -19,7 +19,7 @@ neither does success: only listings prove that an instance is gone.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Protocol, overload, runtime_checkable
 
@@ -91,6 +91,14 @@ class BadAnswer(ProviderError):
 
 URGENT: ContextVar[bool] = ContextVar("urgent", default=False)
 """Set around a read that stands between a destroy and its request: it goes with the destroy's priority."""
+
+
+class Withheld(Exception):
+    """A request was not sent after all: what it waited for its turn with has changed. Certainly without effect."""
+
+
+GATE: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("gate", default=None)
+"""Asked after a request's turn has come and right before it is sent; it may raise `Withheld`."""
 
 
 class Feature(enum.StrEnum):

@@ -22,7 +22,7 @@ from multidict import CIMultiDict
 
 import shopperd
 from shopperd.clock import Clock
-from shopperd.providers.contract import URGENT, AuthFailed, BadAnswer, ProviderError, RateLimited, Unclear
+from shopperd.providers.contract import GATE, URGENT, AuthFailed, BadAnswer, ProviderError, RateLimited, Unclear
 from shopperd.providers.limiter import Blocks, Endpoint, Limiter
 from shopperd.providers.pacing import HINT_SECONDS_MAX, QUOTA_SECONDS_MAX
 from shopperd.telemetry import Metrics
@@ -180,6 +180,8 @@ class Transport:
         request = self._request(call, headers)
         began = self._clock.monotonic()
         await self._limiter.wait(call.endpoint, urgent=URGENT.get())
+        if (gate := GATE.get()) is not None:
+            await gate()
         sent = self._clock.monotonic()
         self._metrics.ratelimit_wait_seconds.labels(**self._labels, endpoint=call.endpoint.value).observe(sent - began)
         reply: Reply | None = None

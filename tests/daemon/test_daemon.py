@@ -388,3 +388,25 @@ async def test_a_create_for_any_account_passes_by_those_that_cannot_rent(tmp_pat
 
 async def _markets(daemon: Daemon, *names: str) -> bool:
     return all(daemon.context.accounts[name].market.offers for name in names)
+
+
+async def test_a_create_answered_with_somebody_elses_machine_binds_nothing_of_theirs(tmp_path: Path) -> None:
+    async with simulated() as simulator, running(quick_settings(vast(simulator)), tmp_path) as (_, api):
+        theirs = simulator.world.conjure({"provider": "vastai", "tag": "my own machine"})
+        await ready(api)
+
+        async def known() -> bool:
+            return bool((await api.get("/instances?ownership=foreign"))["items"])
+
+        await until(known, "the foreign machine is known")
+        simulator.world.switch_on("create_of_another_tag", provider="vastai", count=1)
+        made = await api.create("vast", wait=10)
+        await api.end(made["id"])
+
+        async def settled() -> bool:
+            return [machine["tag"] for machine in alive(simulator)] == ["my own machine"] or len(
+                destroys(simulator)
+            ) > 0
+
+        await until(settled, "it has settled")
+        assert not any(theirs["id"] in request for request in destroys(simulator))
