@@ -137,7 +137,7 @@ class TensordockV0:
             {"id": node.id, **_node(node)} for node in call.truth.dock.nodes.values() if _fits_query(node, call.request)
         ]
         shown = call.offers(rows)
-        return done(hostnodes={row["id"]: {k: v for k, v in row.items() if k != "id"} for row in shown})
+        return done(hostnodes=dict(_entry(row, number) for number, row in enumerate(shown)))
 
     @staticmethod
     def hostnode(call: Call) -> Answer:
@@ -327,6 +327,13 @@ def _cost(instance: DockInstance) -> dict[str, float]:
         "storage_price": round(disk, 6),
         "total_price": round(instance.running_rate, 6),
     }
+
+
+def _entry(row: dict[str, Any] | None, number: int) -> tuple[str, dict[str, Any] | None]:
+    """A node under its id; a fault may have put something in its place that has none."""
+    if row is None:
+        return f"node-{number}", None
+    return row["id"], {key: value for key, value in row.items() if key != "id"}
 
 
 def _node(node: Hostnode) -> dict[str, Any]:
