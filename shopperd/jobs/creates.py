@@ -23,6 +23,7 @@ from shopperd.providers.contract import (
     GATE,
     AuthFailed,
     CreatedInstance,
+    CreateRequest,
     OfferUnavailable,
     ProviderError,
     Refused,
@@ -129,9 +130,8 @@ class CreatesJob:
         context = self.context
         request = request_for(session.tag, offer, session.spec)
         log.info("create.requested", session=str(session.id), offer=offer.id, price_per_hour=offer.price_per_hour)
-        gate = GATE.set(lambda: self._ask_again(session))
         try:
-            created = await self.at.provider.create_instance(request)
+            created = await self._send(session, request)
         except Withheld as error:
             await self._record(note_withheld, session.id, str(error), context.clock.now())
             log.warning("create.withheld", session=str(session.id), detail=str(error))
@@ -152,10 +152,16 @@ class CreatesJob:
             log.info("create.accepted", session=str(session.id), instance=created.id)
             context.market_lost(self.at, offer)
             context.wake("destroys", self.at.name)
-        finally:
-            GATE.reset(gate)
         context.changes.tell()
         return None
+
+    async def _send(self, session: Session, request: CreateRequest) -> CreatedInstance:
+        """The request alone: whatever is scheduled while the gate is set would inherit it."""
+        gate = GATE.set(lambda: self._ask_again(session))
+        try:
+            return await self.at.provider.create_instance(request)
+        finally:
+            GATE.reset(gate)
 
     async def _ask_again(self, session: Session) -> None:
         """Ask once more when the request's turn has come: a freeze or an end may have come while it waited."""
