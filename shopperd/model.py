@@ -281,7 +281,8 @@ class Track:
 
     Attributes:
         instance: its newest report.
-        sightings: complete snapshots in a row that held it.
+        last_seen_at: while complete snapshots hold it just as it was, the newest of those tells better: `sightings.last_seen`.
+        sightings: complete snapshots in a row that held it, as far as that is counted.
         absences: complete snapshots in a row that began after it was last seen and did not hold it.
         kind, kind_sightings: the verdict that the newest complete snapshots agree on, and how many in a row do.
         orphan_since: when the present verdict was first given.

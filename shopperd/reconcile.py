@@ -104,7 +104,7 @@ class Observed:
 
 def observe(account: Account, snapshot: Snapshot, settings: Settings, now: datetime) -> Observed:
     """Count a snapshot, move the sessions, and give every instance its verdict."""
-    counted = tally(account.tracks, snapshot)
+    counted = tally(account.tracks, snapshot, account.last_complete_at)
     tracks = dict(counted.tracks)
     sessions = dict(account.sessions)
     steps, commands = _advance_sessions(account, tracks, sessions, snapshot, settings, now)
@@ -116,7 +116,8 @@ def observe(account: Account, snapshot: Snapshot, settings: Settings, now: datet
         track = tracks[id_]
         kind = verdict(after, track.instance, bindings.get(id_), tracks, settings, now)
         owner = ownership(after, track.instance, bindings.get(id_))
-        track = evolve(track, instance=evolve(track.instance, ownership=owner))
+        if owner is not track.instance.ownership:
+            track = evolve(track, instance=evolve(track.instance, ownership=owner))
         if track.first_seen_at == snapshot.ended_at:
             track = evolve(track, missed_at=account.last_complete_at)
         if snapshot.complete:
@@ -139,7 +140,7 @@ def observe(account: Account, snapshot: Snapshot, settings: Settings, now: datet
         if id_ in counted.replaced or _is_gone(tracks.get(id_))
     )
     return Observed(
-        tracks=tuple(track for id_, track in tracks.items() if account.tracks.get(id_) != track),
+        tracks=tuple(track for id_, track in tracks.items() if _differs(account.tracks.get(id_), track)),
         steps=tuple(steps),
         commands=tuple(commands),
         settled=settled,
@@ -149,12 +150,18 @@ def observe(account: Account, snapshot: Snapshot, settings: Settings, now: datet
     )
 
 
+def _differs(before: Track | None, after: Track) -> bool:
+    return before is not after and before != after
+
+
 def _is_gone(track: Track | None) -> bool:
     return track is not None and track.gone_at is not None
 
 
 def _with_verdict(track: Track, kind: OrphanKind | None, now: datetime) -> Track:
     if kind is None:
+        if track.kind is None and not track.kind_sightings and track.orphan_since is None:
+            return track
         return evolve(track, kind=None, kind_sightings=0, orphan_since=None)
     if kind is track.kind:
         return evolve(track, kind_sightings=min(track.kind_sightings + 1, COUNT_MAX))

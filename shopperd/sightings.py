@@ -16,7 +16,10 @@ from attrs import evolve, frozen
 from shopperd.model import Fleet, Instance, Snapshot, Track
 
 COUNT_MAX = 1000
-"""Sightings and absences stop counting here; no setting asks for more."""
+"""Verdicts and absences stop counting here; no setting asks for more."""
+
+SIGHTINGS_MAX = 3
+"""Sightings stop counting here: from then on an instance that is as it was changes nothing, and costs no write."""
 
 SAME_START = timedelta(seconds=90)
 """Reports of one machine's start may differ by so much; more is another machine under a re-used id. A guess, on the wide side."""
@@ -49,6 +52,13 @@ class Tally:
     present_before: int = 0
 
 
+def last_seen(track: Track, last_complete_at: datetime | None) -> datetime:
+    """When an instance was last seen, given when its account's newest complete snapshot began."""
+    if is_present(track) and last_complete_at is not None:
+        return max(track.last_seen_at, last_complete_at)
+    return track.last_seen_at
+
+
 def is_present(track: Track) -> bool:
     """Whether the newest complete snapshot, or any later one, held the instance."""
     return track.ever_seen and track.absences == 0 and track.gone_at is None
@@ -74,8 +84,12 @@ def merged(before: Instance, after: Instance) -> Instance:
     return evolve(after, **kept) if kept else after
 
 
-def tally(tracks: Mapping[str, Track], snapshot: Snapshot) -> Tally:
-    """Count a snapshot into the tracks (gone ones included, so that a return is noticed)."""
+def tally(tracks: Mapping[str, Track], snapshot: Snapshot, last_complete_at: datetime | None = None) -> Tally:
+    """Count a snapshot into the tracks (gone ones included, so that a return is noticed).
+
+    `last_complete_at` is when the newest complete snapshot before this one began. A track that tells nothing new is the very
+    one that it was.
+    """
     after: dict[str, Track] = {}
     appeared: list[str] = []
     vanished: list[str] = []
@@ -105,7 +119,7 @@ def tally(tracks: Mapping[str, Track], snapshot: Snapshot) -> Tally:
         if id_ in after or before.gone_at is not None:
             continue
         if snapshot.complete and _began_later(snapshot, before.last_seen_at):
-            after[id_] = _missed(before)
+            after[id_] = _missed(before, last_seen(before, last_complete_at))
             if present:
                 vanished.append(id_)
         else:
@@ -125,6 +139,13 @@ def _first_sight(instance: Instance, seen_at: datetime, *, complete: bool) -> Tr
 
 
 def _seen_again(before: Track, instance: Instance, seen_at: datetime, *, complete: bool) -> Track:
+    if (
+        complete
+        and is_present(before)
+        and before.sightings >= SIGHTINGS_MAX
+        and _tells_the_same(before.instance, instance)
+    ):
+        return before
     fresh = before.gone_at is not None or not before.ever_seen
     sightings = 0 if before.gone_at is not None else before.sightings
     return evolve(
@@ -132,7 +153,7 @@ def _seen_again(before: Track, instance: Instance, seen_at: datetime, *, complet
         instance=merged(before.instance, instance),
         first_seen_at=seen_at if fresh else before.first_seen_at,
         last_seen_at=seen_at,
-        sightings=min(sightings + 1, COUNT_MAX) if complete else sightings,
+        sightings=min(sightings + 1, SIGHTINGS_MAX) if complete else sightings,
         absences=0,
         ever_seen=True,
         gone_at=None,
@@ -142,8 +163,16 @@ def _seen_again(before: Track, instance: Instance, seen_at: datetime, *, complet
     )
 
 
-def _missed(before: Track) -> Track:
-    return evolve(before, sightings=0, absences=min(before.absences + 1, COUNT_MAX), kind_sightings=0)
+def _tells_the_same(before: Instance, after: Instance) -> bool:
+    if after.ownership is not before.ownership:  # an adapter knows the tag alone
+        after = evolve(after, ownership=before.ownership)
+    return after == before or merged(before, after) == before
+
+
+def _missed(before: Track, last_seen_at: datetime) -> Track:
+    return evolve(
+        before, last_seen_at=last_seen_at, sightings=0, absences=min(before.absences + 1, COUNT_MAX), kind_sightings=0
+    )
 
 
 def _began_later(snapshot: Snapshot, last_seen_at: datetime) -> bool:

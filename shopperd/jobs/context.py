@@ -40,6 +40,7 @@ class AccountAtWork:
         listing: held while a listing is read and recorded, so that snapshots of one account never overlap.
         problem: why the newest listing gave no complete snapshot, in one of a bounded set of words; "" if it did.
         detail: the same for people.
+        shown: the counts that the gauges tell now, by what is counted: those that stay as they are need not be set again.
     """
 
     settings: AccountSettings
@@ -54,6 +55,7 @@ class AccountAtWork:
     sessions: int = 0
     burn_per_hour: float = 0.0
     destroys_pending: int = 0
+    shown: dict[str, object] = field(factory=dict)
 
     @property
     def name(self) -> str:

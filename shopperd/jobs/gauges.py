@@ -20,15 +20,19 @@ def show_account(context: Context, account: AccountAtWork, known: Account) -> No
     metrics, labels = context.metrics, account.labels
     present = [track for track in known.tracks.values() if is_present(track)]
     by_state = Counter((track.instance.state, track.instance.ownership) for track in present)
-    for state in InstanceState:
-        for ownership in Ownership:
-            metrics.instances.labels(**labels, state=state.value, ownership=ownership.value).set(
-                by_state[state, ownership]
-            )
+    if account.shown.get("instances") != by_state:
+        account.shown["instances"] = by_state
+        for state in InstanceState:
+            for ownership in Ownership:
+                metrics.instances.labels(**labels, state=state.value, ownership=ownership.value).set(
+                    by_state[state, ownership]
+                )
     own = [session for session in known.sessions.values() if session.account == account.name]
     by_session_state = Counter(session.state for session in own)
-    for session_state in SHOWN_STATES:
-        metrics.sessions.labels(**labels, state=session_state.value).set(by_session_state[session_state])
+    if account.shown.get("sessions") != by_session_state:
+        account.shown["sessions"] = by_session_state
+        for session_state in SHOWN_STATES:
+            metrics.sessions.labels(**labels, state=session_state.value).set(by_session_state[session_state])
     burn = sum(track.instance.price_per_hour or 0.0 for track in present)
     metrics.spend_usd_per_hour.labels(**labels).set(burn)
     account.burn_per_hour = burn
@@ -51,12 +55,16 @@ def show_plan(context: Context, account: AccountAtWork, plan: Plan) -> None:
     metrics, labels = context.metrics, account.labels
     account.plan = plan
     counts = Counter((orphan.kind, orphan.phase) for orphan in plan.orphans)
-    for kind in OrphanKind:
-        for phase in OrphanPhase:
-            metrics.orphans.labels(**labels, kind=kind.value, phase=phase.value).set(counts[kind, phase])
+    if account.shown.get("orphans") != counts:
+        account.shown["orphans"] = counts
+        for kind in OrphanKind:
+            for phase in OrphanPhase:
+                metrics.orphans.labels(**labels, kind=kind.value, phase=phase.value).set(counts[kind, phase])
     held = held_reasons(plan.orphans)
-    for reason in HoldReason:
-        metrics.holds.labels(**labels, reason=reason.value).set(held.get(reason, 0))
+    if account.shown.get("holds") != held:
+        account.shown["holds"] = held
+        for reason in HoldReason:
+            metrics.holds.labels(**labels, reason=reason.value).set(held.get(reason, 0))
     now = context.clock.now()
     metrics.orphan_oldest_age_seconds.labels(**labels).set(
         max((_age(orphan, now) for orphan in plan.orphans), default=0.0)

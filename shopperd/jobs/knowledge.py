@@ -35,31 +35,24 @@ def load(
     conn: Connection, account: AccountSettings, settings: Settings, now: datetime, snapshot: Snapshot | None = None
 ) -> Account:
     """All that `reconcile` needs to know about an account, with what the snapshot may refer to."""
-    tracks = dict(instances.tracks(conn, account.name))
-    open_sessions = sessions.open_sessions(conn, account.name)
+    tracks = instances.tracks(conn, account.name)
     window = timedelta(seconds=settings.sessions.resurrection_window)
-    by_id: dict[UUID, Session] = {session.id: session for session in open_sessions}
+    by_id: dict[UUID, Session] = {session.id: session for session in sessions.open_sessions(conn, account.name)}
     for session in sessions.lost_since(conn, account.name, now - window):
         by_id.setdefault(session.id, session)
-    wanted_tracks = [session.instance_id for session in by_id.values() if session.instance_id is not None]
-    if snapshot is not None:
-        wanted_tracks.extend(instance.id for instance in snapshot.instances)
-    for id_ in dict.fromkeys(wanted_tracks):
-        if id_ not in tracks:
-            gone = instances.get(conn, account.name, id_)
-            if gone is not None:
-                tracks[id_] = gone
+    told = snapshot.instances if snapshot is not None else ()
+    wanted = [session.instance_id for session in by_id.values() if session.instance_id is not None]
+    wanted.extend(instance.id for instance in told)
+    if gone := instances.some(conn, account.name, [id_ for id_ in wanted if id_ not in tracks]):
+        tracks = {**tracks, **gone}
     jobs = {job.instance_id: job for job in destroys.open_jobs(conn, account.name)}
-    named = [track.instance.session_id for track in tracks.values()]
-    named.extend(job.session_id for job in jobs.values())
-    if snapshot is not None:
-        named.extend(instance.session_id for instance in snapshot.instances)
-    unread = [id_ for id_ in dict.fromkeys(named) if id_ is not None and id_ not in by_id]
-    by_id.update(sessions.known(conn, unread))
-    untagged = [track.instance.id for track in tracks.values() if track.instance.session_id is None]
-    if snapshot is not None:
-        untagged.extend(instance.id for instance in snapshot.instances if instance.session_id is None)
-    for session in sessions.bound(conn, account.name, list(dict.fromkeys(untagged))).values():
+    named = {track.instance.session_id: None for track in tracks.values()}
+    named.update((job.session_id, None) for job in jobs.values())
+    named.update((instance.session_id, None) for instance in told)
+    by_id.update(sessions.known(conn, [id_ for id_ in named if id_ is not None and id_ not in by_id]))
+    untagged = {track.instance.id: None for track in tracks.values() if track.instance.session_id is None}
+    untagged.update((instance.id, None) for instance in told if instance.session_id is None)
+    for session in sessions.bound(conn, account.name, list(untagged)).values():
         by_id.setdefault(session.id, session)
     return Account(
         name=account.name,
@@ -70,7 +63,7 @@ def load(
         fleet=_read_fleet(conn, account.name),
         spans=memory.spans(conn),
         restored_at=_read_moment(conn, RESTORED_KEY),
-        last_complete_at=_read_moment(conn, f"complete:{account.name}"),
+        last_complete_at=last_complete_at(conn, account.name),
     )
 
 
@@ -81,7 +74,7 @@ def record_snapshot(
     before = load(conn, account, settings, now, snapshot)
     observed = observe(before, snapshot, settings, now)
     if snapshot.complete:
-        meta.put(conn, f"complete:{account.name}", snapshot.started_at.isoformat())
+        meta.put(conn, _complete_key(account.name), snapshot.started_at.isoformat())
     return _write(conn, account, settings, before, observed, now)
 
 
@@ -161,7 +154,8 @@ def _write(
         if observed.fleet.jump_at == now:
             message = f"more than half of the account's instances {observed.fleet.change} at once; verdicts are held"
             append(conn, now, "fleet.jumped", message, account.name)
-    return Recorded(observed=observed, account=load(conn, account, settings, now), detected=detected)
+    after = load(conn, account, settings, now)
+    return Recorded(observed=observed, account=after, detected=detected)
 
 
 def request_destroy(conn: Connection, job: DestroyJob, now: datetime) -> DestroyJob:
@@ -202,6 +196,15 @@ def append(
 def _read_moment(conn: Connection, key: str) -> datetime | None:
     raw = meta.get(conn, key)
     return datetime.fromisoformat(raw) if isinstance(raw, str) else None
+
+
+def last_complete_at(conn: Connection, account: str) -> datetime | None:
+    """When the newest complete snapshot of an account began."""
+    return _read_moment(conn, _complete_key(account))
+
+
+def _complete_key(account: str) -> str:
+    return f"complete:{account}"
 
 
 def _fleet_key(account: str) -> str:

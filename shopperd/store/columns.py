@@ -24,6 +24,11 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """NUL has no place in PostgreSQL's text, a lone surrogate none in UTF-8; a provider's JSON can hold both."""
 
 
+def is_storable(*texts: str | None) -> bool:
+    """Whether `Words` would be read back just as they were written."""
+    return not any(text is not None and _UNSTORABLE.search(text) for text in texts)
+
+
 class UnreadableValueError(Exception):
     """A column holds what no shopperd of this schema wrote there."""
 

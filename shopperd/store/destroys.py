@@ -3,15 +3,50 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
-from attrs import asdict, evolve
+from attrs import evolve, fields
 from sqlalchemy import Connection
 
 from shopperd.model import DestroyJob, DestroyOrigin
-from shopperd.store import dialect
+from shopperd.store import dialect, memo
+from shopperd.store.columns import is_storable
 from shopperd.store.errors import Conflict
 from shopperd.store.schema import destroys
+
+_COLUMNS = tuple(attribute.name for attribute in fields(DestroyJob))
+_ORDERED = tuple(destroys.c[name] for name in _COLUMNS)
+"""In the order of the noun's own fields, so that a row's values are its arguments."""
+
+_GET = sa.select(*_ORDERED).where(destroys.c.id == sa.bindparam("wanted"))
+_OPEN = (
+    sa.select(*_ORDERED)
+    .where(destroys.c.account == sa.bindparam("wanted"), destroys.c.gone_at.is_(None))
+    .order_by(destroys.c.next_attempt_at, destroys.c.id)
+)
+_OF_INSTANCE = (
+    sa.select(*_ORDERED)
+    .where(destroys.c.account == sa.bindparam("wanted"), destroys.c.instance_id == sa.bindparam("machine"))
+    .order_by(destroys.c.id.desc())
+    .limit(1)
+)
+_VERDICTS = (
+    sa.select(sa.func.count())
+    .select_from(destroys)
+    .where(
+        destroys.c.account == sa.bindparam("wanted"),
+        destroys.c.requested_at >= sa.bindparam("since"),
+        # A verdict that a command took over counts on (it keeps its kind): it may have been carried out before.
+        (destroys.c.origin == DestroyOrigin.VERDICT) | destroys.c.kind.is_not(None),
+    )
+)
+_UPDATE = (
+    sa.update(destroys)
+    .where(destroys.c.id == sa.bindparam("new_id"))
+    .values({name: sa.bindparam(f"new_{name}") for name in _COLUMNS if name != "id"})
+)
 
 
 def add(conn: Connection, job: DestroyJob) -> DestroyJob:
@@ -21,17 +56,13 @@ def add(conn: Connection, job: DestroyJob) -> DestroyJob:
     on, it is due at the earlier of the two times, and the hold that a guard put on the verdict is lifted. The job keeps
     its kind, since the machine was an orphan of that kind.
     """
-    opened = sa.text("gone_at IS NULL")
-    values = asdict(evolve(job, gone_at=None), recurse=False)
+    values = _row(evolve(job, gone_at=None))
     del values["id"]
-    statement = dialect.insert(conn, destroys).values(values)
-    number = conn.scalar(
-        statement.on_conflict_do_nothing(index_elements=["account", "instance_id"], index_where=opened).returning(
-            destroys.c.id
-        )
-    )
+    number = conn.scalar(_add(conn.dialect.name), values)
     if number is not None:
-        return evolve(job, id=number, gone_at=None)
+        added = evolve(job, id=number, gone_at=None)
+        _keep(conn, added)
+        return added
     standing = for_instance(conn, job.account, job.instance_id)
     if standing is None or standing.gone_at is not None:
         raise Conflict(f"the destroy of {job.instance_id} changed while another was added")
@@ -52,22 +83,26 @@ def add(conn: Connection, job: DestroyJob) -> DestroyJob:
 
 def get(conn: Connection, job_id: int) -> DestroyJob | None:
     """One job, open or closed."""
-    row = conn.execute(sa.select(destroys).where(destroys.c.id == job_id)).mappings().one_or_none()
-    return None if row is None else DestroyJob(**row)
+    kept = memo.room(conn, "destroys")
+    if job_id not in kept:
+        row = conn.execute(_GET, {"wanted": job_id}).one_or_none()
+        kept[job_id] = None if row is None else DestroyJob(*row)
+    found: DestroyJob | None = kept[job_id]
+    return found
 
 
 def open_jobs(conn: Connection, account: str) -> list[DestroyJob]:
     """The jobs of an account whose machine is not proven gone, the one due first at the front."""
-    query = sa.select(destroys).where(destroys.c.account == account, destroys.c.gone_at.is_(None))
-    query = query.order_by(destroys.c.next_attempt_at, destroys.c.id)
-    return [DestroyJob(**row) for row in conn.execute(query).mappings()]
+    kept = memo.room(conn, "open destroys")
+    if account not in kept:
+        kept[account] = tuple(DestroyJob(*row) for row in conn.execute(_OPEN, {"wanted": account}))
+    return list(kept[account])
 
 
 def for_instance(conn: Connection, account: str, instance_id: str) -> DestroyJob | None:
     """The newest job of a machine, open or closed."""
-    query = sa.select(destroys).where(destroys.c.account == account, destroys.c.instance_id == instance_id)
-    row = conn.execute(query.order_by(destroys.c.id.desc()).limit(1)).mappings().one_or_none()
-    return None if row is None else DestroyJob(**row)
+    row = conn.execute(_OF_INSTANCE, {"wanted": account, "machine": instance_id}).one_or_none()
+    return None if row is None else DestroyJob(*row)
 
 
 def update(conn: Connection, job: DestroyJob) -> DestroyJob:
@@ -92,19 +127,38 @@ def update(conn: Connection, job: DestroyJob) -> DestroyJob:
 
 def verdicts_since(conn: Connection, account: str, since: datetime) -> int:
     """How many jobs of an account began as a verdict at that moment or later, closed ones too; for the hourly limit."""
-    # A verdict that a command took over counts on (it keeps its kind): it may have been carried out before.
-    verdict = (destroys.c.origin == DestroyOrigin.VERDICT) | destroys.c.kind.is_not(None)
-    query = sa.select(sa.func.count()).where(destroys.c.account == account, destroys.c.requested_at >= since, verdict)
-    return conn.scalar(query.select_from(destroys)) or 0
+    return conn.scalar(_VERDICTS, {"wanted": account, "since": since}) or 0
 
 
 def forget_gone(conn: Connection, before: datetime, limit: int) -> int:
     """Delete up to `limit` jobs closed before that moment; the answer is how many."""
+    memo.room(conn, "destroys").clear()
     old = sa.select(destroys.c.id).where(destroys.c.gone_at < before).order_by(destroys.c.id).limit(limit)
     return conn.execute(sa.delete(destroys).where(destroys.c.id.in_(old))).rowcount
 
 
+@cache
+def _add(database: str) -> sa.Executable:
+    is_open = sa.text("gone_at IS NULL")
+    statement = dialect.insert(database, destroys)
+    statement = statement.on_conflict_do_nothing(index_elements=["account", "instance_id"], index_where=is_open)
+    return statement.returning(destroys.c.id)
+
+
+def _row(job: DestroyJob) -> dict[str, Any]:
+    return {name: getattr(job, name) for name in _COLUMNS}
+
+
 def _write(conn: Connection, job: DestroyJob) -> DestroyJob:
-    values = asdict(job, recurse=False)
-    conn.execute(sa.update(destroys).where(destroys.c.id == values.pop("id")).values(values))
+    conn.execute(_UPDATE, {f"new_{name}": value for name, value in _row(job).items()})
+    _keep(conn, job)
     return job
+
+
+def _keep(conn: Connection, job: DestroyJob) -> None:
+    """Bring what is kept up to date with a job that was just written."""
+    kept = memo.room(conn, "destroys")
+    kept.pop(job.id, None)
+    if is_storable(job.reason, job.tag, job.last_error):
+        kept[job.id] = job
+    memo.room(conn, "open destroys").pop(job.account, None)

@@ -9,9 +9,9 @@ _EVENTS_LOCK = 0x73686F70_00000001
 """Any number will do, as long as all replicas use the same; the upper half spells "shop"."""
 
 
-def insert(conn: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    """An INSERT that knows ON CONFLICT. Both dialects write it alike; SQLAlchemy has a class for each."""
-    return postgresql.insert(table) if conn.dialect.name == "postgresql" else sqlite.insert(table)
+def insert(database: str, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that knows ON CONFLICT, for the dialect of that name. Both write it alike; SQLAlchemy has a class for each."""
+    return postgresql.insert(table) if database == "postgresql" else sqlite.insert(table)
 
 
 def wait_for_turn(conn: Connection) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor, ExecutionContext
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from shopperd.clock import Clock
-from shopperd.store import databases, meta
+from shopperd.store import databases, memo, meta
 from shopperd.store.columns import UnreadableValueError
 from shopperd.store.errors import (
     RESTORE_ADVICE,
@@ -33,6 +34,7 @@ from shopperd.store.errors import (
     store_error,
 )
 from shopperd.store.files import StoreFile, host_id
+from shopperd.store.memo import Memo
 from shopperd.store.meta import Binding
 from shopperd.store.migrate import migrate
 
@@ -57,6 +59,10 @@ class _CollidedError(Exception):
         self.cause = cause
 
 
+class _ChangedMeanwhileError(Exception):
+    """Another program wrote to the file between what was remembered and what was read: nothing was changed."""
+
+
 class StoreMetrics(Protocol):
     """What of the metrics the store needs."""
 
@@ -77,6 +83,7 @@ class Store:
         binding: where the store lives, for `meta.bind`.
         problem: the failure that still stands, None when all is well. A success takes it away; only a *written* success does
             after `StoreFull` or `StoreReadOnly`; nothing but a restart does after lasting damage.
+        wrote: the newest transaction wrote something.
     """
 
     def __init__(
@@ -99,7 +106,10 @@ class Store:
         self._file = file
         self._executor = None if inline else ThreadPoolExecutor(1, thread_name_prefix="store")
         self._closed = False
-        self._wrote = False
+        self.wrote = False
+        self._memo = Memo() if _is_ours_alone(engine) else None
+        self._held: Connection | None = None
+        self._others_changes = 0
         event.listen(engine, "after_cursor_execute", self._note_write)
 
     @classmethod
@@ -254,6 +264,8 @@ class Store:
             except StoreError as error:
                 self.problem = error
                 raise
+            except _ChangedMeanwhileError:
+                continue
             except DBAPIError as error:
                 if not is_worth_repeating(error):
                     self._fail(error)
@@ -262,33 +274,73 @@ class Store:
             except (SQLAlchemyError, UnreadableValueError) as error:
                 self._fail(error)
             else:
-                if self._wrote or not isinstance(self.problem, StoreFull | StoreReadOnly):
+                if self.wrote or not isinstance(self.problem, StoreFull | StoreReadOnly):
                     self.problem = None
                 return result
-        raise AssertionError("the last attempt returns or raises")
+        self.problem = StoreUnreachable(self.location, "another program writes to it all the time; only shopperd may")
+        raise self.problem
 
     def _once(self, function: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> T:
         if self._file is not None:
             self._file.verify()
-        self._wrote = False
-        with self._engine.connect() as conn:
-            transaction = conn.begin()
+        self.wrote = False
+        with self._connection() as conn:
             try:
+                self._remember(conn)
                 result = function(conn, *args, **kwargs)
                 self._before_commit(conn, result)
             except BaseException:
-                transaction.rollback()
+                self._forget()
+                conn.rollback()
                 raise
             try:
-                transaction.commit()
+                conn.commit()
             except DBAPIError as error:
+                self._forget()
                 if error.connection_invalidated:
                     raise StoreUnreachable(
                         self.location,
                         "the connection was lost during a commit, so it is unknown whether it was kept; read before writing again",
                     ) from error
+                conn.rollback()
                 raise
             return result
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        """A connection outside of a transaction; one begins by itself with the first statement.
+
+        To SQLite there is one for good; what a server's connection is worth is looked at each time.
+        """
+        if self._memo is None:
+            with self._engine.connect() as conn:
+                yield conn
+            return
+        if self._held is None:
+            self._held = self._engine.connect()
+        yield self._held
+
+    def _remember(self, conn: Connection) -> None:
+        """Let this transaction use what earlier ones read, unless somebody else wrote to the file since."""
+        if self._memo is None:
+            return
+        changes = self._changes_by_others(conn)
+        if changes != self._others_changes:
+            self._memo.clear()
+            self._others_changes = changes
+        memo.attach(conn, self._memo)
+
+    def _forget(self) -> None:
+        if self._memo is not None:
+            self._memo.clear()
+
+    def _changes_by_others(self, conn: Connection) -> int:
+        """A number that differs when another connection has changed the file; inside a transaction it stands still."""
+        raw = conn.connection.driver_connection
+        if self._file is None or not isinstance(raw, sqlite3.Connection):
+            return 0
+        (changes,) = raw.execute("PRAGMA data_version").fetchone()
+        return int(changes)
 
     def _before_commit(self, conn: Connection, result: object) -> None:
         """What must hold for the commit to mean that everything is done and kept."""
@@ -297,10 +349,14 @@ class Store:
             raise TypeError(f"{result.__qualname__} is a coroutine function; a transaction is a plain one")
         if self._file is not None:
             self._file.verify()
+        if not conn.in_transaction():
+            return
         raw = conn.connection.driver_connection
         if isinstance(raw, sqlite3.Connection) and not raw.in_transaction:
             # SQLite ends a transaction by itself after some errors; whoever swallowed such an error wrote on without one.
             raise StoreUnreachable(self.location, "SQLite ended the transaction by itself after an error")
+        if self._memo is not None and self._changes_by_others(conn) != self._others_changes:
+            raise _ChangedMeanwhileError
 
     def _fail(self, error: Exception) -> NoReturn:
         meaning = store_error(error, self.location)
@@ -321,16 +377,23 @@ class Store:
         context: ExecutionContext | None,
         _executemany: bool,
     ) -> None:
-        self._wrote = self._wrote or (
+        self.wrote = self.wrote or (
             isinstance(context, DefaultExecutionContext) and (context.isinsert or context.isupdate or context.isdelete)
         )
 
     def _dispose(self) -> None:
         try:
+            if self._held is not None:
+                self._held.close()
             self._engine.dispose()
         finally:
             if self._file is not None:
                 self._file.release()
+
+
+def _is_ours_alone(engine: Engine) -> bool:
+    """Whether a lock keeps every other shopperd away; what any other program writes to a SQLite file can be noticed."""
+    return engine.dialect.name == "sqlite"
 
 
 def _new_identity(clock: Clock) -> tuple[UUID, datetime]:

@@ -6,20 +6,24 @@ from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
-from attrs import asdict, evolve
+from attrs import evolve, fields
 from sqlalchemy import Connection
 
 from shopperd.model import Event
 from shopperd.store import dialect
+from shopperd.store.columns import UnreadableValueError
 from shopperd.store.schema import events
+
+_COLUMNS = tuple(attribute.name for attribute in fields(Event) if attribute.name != "id")
+_APPEND = sa.insert(events).returning(events.c.id)
 
 
 def append(conn: Connection, event: Event) -> Event:
     """Write an event, and answer it with its number. Numbers grow in the order in which transactions are committed."""
     dialect.wait_for_turn(conn)
-    values = asdict(event, recurse=False)
-    del values["id"]
-    number = conn.execute(sa.insert(events).values(values).returning(events.c.id)).scalar_one()
+    number = conn.scalar(_APPEND, {name: getattr(event, name) for name in _COLUMNS})
+    if number is None:
+        raise UnreadableValueError("an event that was written has no number")
     return evolve(event, id=number)
 
 

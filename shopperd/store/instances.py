@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from attrs import asdict, fields
-from sqlalchemy import Connection, RowMapping
+from attrs import evolve, fields
+from sqlalchemy import Connection, Row
 
 from shopperd.model import Instance, InstanceState, Ownership, Track
-from shopperd.store import dialect
+from shopperd.store import dialect, memo
+from shopperd.store.columns import is_storable
 from shopperd.store.paging import Page, read_cursor, write_cursor
 from shopperd.store.schema import destroys, instances
 
@@ -20,19 +22,54 @@ _OF_TRACK = tuple(attribute.name for attribute in fields(Track) if attribute.nam
 _REWRITTEN = tuple(name for name in (*_OF_INSTANCE, *_OF_TRACK) if name not in ("account", "id", "exempt"))
 """A sweep reads tracks, waits for a listing and saves them; an exemption given meanwhile must survive that."""
 
+IDS_PER_QUERY = 500
+"""Well under the number of parameters that either database takes in one statement."""
 
-def tracks(conn: Connection, account: str, *, gone: bool = False) -> dict[str, Track]:
-    """The machines of an account by their id, in the order of the ids; with `gone`, those proven gone too."""
-    query = sa.select(instances).where(instances.c.account == account).order_by(instances.c.id)
-    if not gone:
-        query = query.where(instances.c.gone_at.is_(None))
-    return {row["id"]: _track(row) for row in conn.execute(query).mappings()}
+_ORDERED = tuple(instances.c[name] for name in (*_OF_INSTANCE, *_OF_TRACK))
+"""In the order of the nouns' own fields, so that a row's values are their arguments."""
+
+_THERE = (
+    sa.select(*_ORDERED)
+    .where(instances.c.account == sa.bindparam("wanted"), instances.c.gone_at.is_(None))
+    .order_by(instances.c.id)
+)
+
+
+def tracks(conn: Connection, account: str) -> Mapping[str, Track]:
+    """The machines of an account that are not proven gone, by their id, in the order of the ids."""
+    kept = memo.room(conn, "instances")
+    if account not in kept:
+        kept[account] = {row.id: _track(row) for row in conn.execute(_THERE, {"wanted": account})}
+    found: Mapping[str, Track] = kept[account]
+    return found
+
+
+def some(conn: Connection, account: str, instance_ids: Collection[str]) -> dict[str, Track]:
+    """Those of these machines that were ever heard of and are not forgotten, be they gone or not."""
+    there, gone = tracks(conn, account), memo.room(conn, f"gone {account}")
+    found: dict[str, Track] = {}
+    unread = []
+    for id_ in dict.fromkeys(instance_ids):
+        track = there.get(id_) or gone.get(id_)
+        if track is not None:
+            found[id_] = track
+        elif id_ not in gone:
+            unread.append(id_)
+    for start in range(0, len(unread), IDS_PER_QUERY):
+        piece = unread[start : start + IDS_PER_QUERY]
+        gone.update(dict.fromkeys(piece))
+        query = sa.select(*_ORDERED).where(instances.c.account == account, instances.c.id.in_(piece))
+        for row in conn.execute(query):
+            found[row.id] = gone[row.id] = _track(row)
+    return found
 
 
 def get(conn: Connection, account: str, instance_id: str) -> Track | None:
     """One machine, be it gone or not; None if it was never heard of, or is forgotten."""
-    query = sa.select(instances).where(_is(account, instance_id))
-    row = conn.execute(query).mappings().one_or_none()
+    kept: Mapping[str, Track] = memo.room(conn, "instances").get(account, {})
+    if instance_id in kept:
+        return kept[instance_id]
+    row = conn.execute(sa.select(*_ORDERED).where(_is(account, instance_id))).one_or_none()
     return None if row is None else _track(row)
 
 
@@ -44,19 +81,19 @@ def save(conn: Connection, account: str, tracks: Iterable[Track]) -> None:
     Raises:
         ValueError: one of them belongs to another account.
     """
-    rows = [_row(track) for track in tracks]
-    if any(row["account"] != account for row in rows):
+    changed = tuple(tracks)
+    if any(track.instance.account != account for track in changed):
         raise ValueError(f"a machine of another account among those of {account}")
-    if not rows:
+    if not changed:
         return
-    statement = dialect.insert(conn, instances)
-    following = {name: statement.excluded[name] for name in _REWRITTEN}
-    conn.execute(statement.on_conflict_do_update(index_elements=["account", "id"], set_=following), rows)
+    conn.execute(_save(conn.dialect.name), [_row(track) for track in changed])
+    _keep(conn, account, changed)
 
 
 def set_exempt(conn: Connection, account: str, instance_id: str, exempt: bool) -> bool:
     """Exempt a machine from every verdict, or no longer; False if there is no such machine."""
     statement = sa.update(instances).where(_is(account, instance_id)).values(exempt=exempt)
+    _forget_kept(conn, account)
     return conn.execute(statement).rowcount == 1
 
 
@@ -74,7 +111,7 @@ def page(
     Raises:
         BadCursor: the cursor is not from a page of instances.
     """
-    query = sa.select(instances).where(instances.c.gone_at.is_(None))
+    query = sa.select(*_ORDERED).where(instances.c.gone_at.is_(None))
     query = query.order_by(instances.c.account, instances.c.id).limit(limit + 1)
     for column, value in (
         (instances.c.account, account),
@@ -86,7 +123,7 @@ def page(
     if cursor is not None:
         last = read_cursor(cursor, 2)
         query = query.where(sa.tuple_(instances.c.account, instances.c.id) > sa.tuple_(*last))
-    found = [_track(row) for row in conn.execute(query).mappings()]
+    found = [_track(row) for row in conn.execute(query)]
     items = tuple(found[:limit])
     if len(found) <= limit or not items:
         return Page(items)
@@ -104,6 +141,7 @@ def forget_gone(conn: Connection, before: datetime, limit: int) -> int:
     chosen = conn.execute(old.order_by(instances.c.gone_at).limit(limit)).all()
     for account, instance_id in chosen:
         conn.execute(sa.delete(instances).where(_is(account, instance_id)))
+        memo.room(conn, f"gone {account}").pop(instance_id, None)
     return len(chosen)
 
 
@@ -111,11 +149,48 @@ def _is(account: str, instance_id: str) -> sa.ColumnElement[bool]:
     return (instances.c.account == account) & (instances.c.id == instance_id)
 
 
+@cache
+def _save(database: str) -> sa.Insert:
+    statement = dialect.insert(database, instances)
+    following = {name: statement.excluded[name] for name in _REWRITTEN}
+    return statement.on_conflict_do_update(index_elements=["account", "id"], set_=following)
+
+
+def _keep(conn: Connection, account: str, changed: Iterable[Track]) -> None:
+    """Bring what is kept up to date with machines that were just written."""
+    kept, gone = memo.room(conn, "instances"), memo.room(conn, f"gone {account}")
+    before: Mapping[str, Track] = kept.get(account, {})
+    if not all(_is_known_to_be(track, before, gone) for track in changed):
+        return _forget_kept(conn, account)
+    after = dict(before)
+    for track in changed:
+        id_ = track.instance.id
+        known = after.pop(id_, None) or gone.pop(id_, None)
+        told = track if known is None else evolve(track, exempt=known.exempt)
+        (gone if track.gone_at is not None else after)[id_] = told
+    kept[account] = dict(sorted(after.items()))
+    return None
+
+
+def _is_known_to_be(track: Track, before: Mapping[str, Track], gone: memo.Room) -> bool:
+    """Whether what the store now holds follows from what was kept and written, without reading it."""
+    machine = track.instance
+    if not is_storable(machine.tag, machine.provider_state, machine.gpu, machine.address):
+        return False
+    return machine.id in before or machine.id in gone  # else its exemption was not read
+
+
+def _forget_kept(conn: Connection, account: str) -> None:
+    memo.room(conn, "instances").pop(account, None)
+    memo.room(conn, f"gone {account}").clear()
+
+
 def _row(track: Track) -> dict[str, Any]:
-    row = asdict(track, recurse=False)
-    return asdict(row.pop("instance"), recurse=False) | row
+    instance = track.instance
+    row = {name: getattr(instance, name) for name in _OF_INSTANCE}
+    row.update((name, getattr(track, name)) for name in _OF_TRACK)
+    return row
 
 
-def _track(row: RowMapping) -> Track:
-    instance = Instance(**{name: row[name] for name in _OF_INSTANCE})
-    return Track(instance, **{name: row[name] for name in _OF_TRACK})
+def _track(row: Row[Any]) -> Track:
+    return Track(Instance(*row[: len(_OF_INSTANCE)]), *row[len(_OF_INSTANCE) :])

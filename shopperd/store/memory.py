@@ -12,40 +12,54 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from shopperd.model import MemorySpan
+from shopperd.store import memo
 from shopperd.store.schema import memory
 
 BACKWARDS_TOLERATED = timedelta(seconds=5)
 """A clock that is set back by this much is being slewed or a leap second; more is a jump, and breaks the span."""
 
+_OPEN = sa.insert(memory)
+_NEWEST = sa.select(memory.c.id, memory.c.started_at, memory.c.last_beat_at).order_by(memory.c.id.desc()).limit(1)
+_EXTEND = sa.update(memory).where(memory.c.id == sa.bindparam("span")).values(last_beat_at=sa.bindparam("now"))
+_SPANS = sa.select(memory.c.started_at, memory.c.last_beat_at).order_by(memory.c.id)
+
 
 def wake(conn: Connection, now: datetime) -> None:
     """Open a new span: a start never continues an older one."""
-    conn.execute(sa.insert(memory).values(started_at=now, last_beat_at=now))
+    conn.execute(_OPEN, {"started_at": now, "last_beat_at": now})
+    memo.room(conn, "memory").clear()
 
 
 def beat(conn: Connection, now: datetime, max_gap_seconds: float) -> None:
     """Extend the newest span, or open a new one if the last beat is further away than that, or lies in the future."""
-    newest = conn.execute(sa.select(memory).order_by(memory.c.id.desc()).limit(1)).mappings().one_or_none()
-    if newest is None:
+    kept = memo.room(conn, "memory")
+    if "newest" not in kept:
+        kept["newest"] = conn.execute(_NEWEST).one_or_none()
+    if kept["newest"] is None:
         return wake(conn, now)
-    passed = now - newest["last_beat_at"]
+    number, started_at, last_beat_at = kept["newest"]
+    passed = now - last_beat_at
     if passed > timedelta(seconds=max_gap_seconds) or passed < -BACKWARDS_TOLERATED:
         return wake(conn, now)
     if passed > timedelta():
-        conn.execute(sa.update(memory).where(memory.c.id == newest["id"]).values(last_beat_at=now))
+        conn.execute(_EXTEND, {"span": number, "now": now})
+        kept["newest"] = (number, started_at, now)
+        if "spans" in kept:
+            kept["spans"] = (*kept["spans"][:-1], MemorySpan(started_at, now))
     return None
 
 
 def spans(conn: Connection, since: datetime | None = None) -> list[MemorySpan]:
     """The spans in the order in which they were opened; with `since`, those that had a beat at that moment or later."""
-    query = sa.select(memory.c.started_at, memory.c.last_beat_at).order_by(memory.c.id)
-    if since is not None:
-        query = query.where(memory.c.last_beat_at >= since)
-    return [MemorySpan(**row) for row in conn.execute(query).mappings()]
+    kept = memo.room(conn, "memory")
+    if "spans" not in kept:
+        kept["spans"] = tuple(MemorySpan(*row) for row in conn.execute(_SPANS))
+    return [span for span in kept["spans"] if since is None or span.last_beat_at >= since]
 
 
 def prune_spans(conn: Connection, before: datetime, limit: int) -> int:
     """Delete up to `limit` spans whose last beat is older than that moment; the newest one stays. The answer is how many."""
+    memo.room(conn, "memory").clear()
     newest = sa.select(sa.func.max(memory.c.id)).scalar_subquery()
     old = sa.select(memory.c.id).where(memory.c.last_beat_at < before, memory.c.id < newest)
     return conn.execute(sa.delete(memory).where(memory.c.id.in_(old.order_by(memory.c.id).limit(limit)))).rowcount

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -11,12 +12,14 @@ import sqlalchemy as sa
 from attrs import frozen
 from sqlalchemy import Connection
 
-from shopperd.store import dialect
+from shopperd.store import dialect, memo
 from shopperd.store.columns import UnreadableValueError
 from shopperd.store.schema import meta
 
 _IDENTITY = "store.identity"
 _BINDING = "store.binding"
+
+_GET = sa.select(meta.c.value).where(meta.c.key == sa.bindparam("wanted"))
 
 
 @frozen
@@ -68,21 +71,25 @@ class _Place:
 
 def get(conn: Connection, key: str, default: Any = None) -> Any:
     """The value of a key, as JSON has it (times and ids come back as text)."""
-    row = conn.execute(sa.select(meta.c.value).where(meta.c.key == key)).one_or_none()
-    return default if row is None else row.value
+    kept = memo.room(conn, "meta")
+    if key not in kept:
+        kept[key] = conn.scalar(_GET, {"wanted": key})
+    value = kept[key]
+    return default if value is None else value
 
 
 def put(conn: Connection, key: str, value: Any) -> None:
     """Set the value of a key: anything that JSON can say, except null."""
     if value is None:
         raise ValueError("null is no value; remove the key")
-    statement = dialect.insert(conn, meta).values(key=key, value=value)
-    conn.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": statement.excluded.value}))
+    conn.execute(_put(conn.dialect.name), {"key": key, "value": value})
+    memo.room(conn, "meta").pop(key, None)
 
 
 def remove(conn: Connection, key: str) -> None:
     """Take a key away, if it is there."""
     conn.execute(sa.delete(meta).where(meta.c.key == key))
+    memo.room(conn, "meta").pop(key, None)
 
 
 def identity(conn: Connection) -> StoreIdentity:
@@ -108,6 +115,12 @@ def bind(conn: Connection, binding: Binding, now: datetime) -> bool:
         return not binding.continuous
     put(conn, _BINDING, _Place(binding.host, binding.path, binding.inode, now))
     return True
+
+
+@cache
+def _put(database: str) -> sa.Insert:
+    statement = dialect.insert(database, meta)
+    return statement.on_conflict_do_update(index_elements=["key"], set_={"value": statement.excluded.value})
 
 
 def _read(conn: Connection, key: str, shape: type[Any]) -> Any:

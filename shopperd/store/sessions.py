@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
+from functools import cache
 from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
-from attrs import asdict, evolve
+from attrs import evolve, fields
 from sqlalchemy import Connection, RowMapping
 
 from shopperd.model import Session, SessionState, Spec
-from shopperd.store import dialect
+from shopperd.store import dialect, memo
+from shopperd.store.columns import is_storable
 from shopperd.store.errors import BadCursor, Conflict
 from shopperd.store.paging import Page, read_cursor, write_cursor
 from shopperd.store.schema import destroys, idempotency_keys, instances, sessions, tombstones
@@ -26,8 +28,26 @@ OVER = (SessionState.ENDED, SessionState.FAILED, SessionState.LOST)
 IDS_PER_QUERY = 500
 """Well under the number of parameters that either database takes in one statement."""
 
+_COLUMNS = tuple(column.name for column in sessions.columns)
+
+
+def _query(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    mine = sessions.c.account == sa.bindparam("wanted")
+    return sa.select(*_ORDERED).where(mine, condition).order_by(sessions.c.created_at, sessions.c.id)
+
+
+_ORDERED = tuple(sessions.c[attribute.name] for attribute in fields(Session))
+"""In the order of the noun's own fields, so that a row's values are its arguments."""
+
+_GET = sa.select(*_ORDERED).where(sessions.c.id == sa.bindparam("wanted"))
+_OPEN = _query(sessions.c.state.not_in(OVER))
+_LOST = _query(sessions.c.state == SessionState.LOST)
+_UPDATE = (
+    sa.update(sessions)
+    .where(sessions.c.id == sa.bindparam("same_id"), sessions.c.version == sa.bindparam("same_version"))
+    .values({name: sa.bindparam(f"new_{name}") for name in _COLUMNS})
+)
 _over_since = sa.func.coalesce(sessions.c.ended_at, sessions.c.state_since, sessions.c.created_at)
-_lost_since = sa.func.coalesce(sessions.c.state_since, sessions.c.ended_at, sessions.c.created_at)
 
 
 def insert(conn: Connection, session: Session) -> None:
@@ -37,15 +57,21 @@ def insert(conn: Connection, session: Session) -> None:
         Conflict: the id is taken, be it by a forgotten session.
     """
     forgotten = conn.scalar(sa.select(tombstones.c.id).where(tombstones.c.id == session.id))
-    statement = dialect.insert(conn, sessions).values(_row(session)).on_conflict_do_nothing()
-    if forgotten is not None or conn.scalar(statement.returning(sessions.c.id)) is None:
+    if forgotten is not None or conn.scalar(_insert(conn.dialect.name), _row(session)) is None:
         raise Conflict(f"session {session.id} exists already")
+    _keep(conn, session, instead_of=session)
 
 
 def get(conn: Connection, session_id: UUID) -> Session | None:
     """One session, unless it is unknown or forgotten."""
-    row = conn.execute(sa.select(sessions).where(sessions.c.id == session_id)).mappings().one_or_none()
-    return None if row is None else Session(**row)
+    kept = memo.room(conn, "sessions")
+    if session_id not in kept:
+        row = conn.execute(_GET, {"wanted": session_id}).one_or_none()
+        if row is None:
+            return None  # and not kept: anybody may ask for any id
+        kept[session_id] = Session(*row)
+    found: Session | None = kept[session_id]
+    return found
 
 
 def update(conn: Connection, session: Session) -> Session:
@@ -55,9 +81,10 @@ def update(conn: Connection, session: Session) -> Session:
         Conflict: somebody has, or it is not there any more.
     """
     following = evolve(session, version=session.version + 1)
-    same = (sessions.c.id == session.id) & (sessions.c.version == session.version)
-    if conn.execute(sa.update(sessions).where(same).values(_row(following))).rowcount != 1:
+    values = {f"new_{name}": value for name, value in _row(following).items()}
+    if conn.execute(_UPDATE, values | {"same_id": session.id, "same_version": session.version}).rowcount != 1:
         raise Conflict(f"session {session.id} was changed since its version {session.version} was read")
+    _keep(conn, following, instead_of=memo.room(conn, "sessions").get(session.id))
     return following
 
 
@@ -95,18 +122,22 @@ def page(
 
 def open_sessions(conn: Connection, account: str) -> list[Session]:
     """The sessions of an account that claim a machine or are being rid of it, oldest first."""
-    return _of_account(conn, account, sessions.c.state.not_in(OVER))
+    return _of_account(conn, account, "open", _OPEN)
 
 
 def creating(conn: Connection, account: str) -> list[Session]:
     """The create intents of an account whose fate is open, oldest first."""
-    return _of_account(conn, account, sessions.c.state == SessionState.CREATING)
+    return [session for session in open_sessions(conn, account) if session.state is SessionState.CREATING]
 
 
 def lost_since(conn: Connection, account: str, since: datetime) -> list[Session]:
     """The sessions of an account that were lost at that moment or later, oldest first."""
-    lost = sessions.c.state == SessionState.LOST
-    return _of_account(conn, account, lost & (_lost_since >= sa.literal(since, sessions.c.created_at.type)))
+    return [session for session in _of_account(conn, account, "lost", _LOST) if lost_at(session) >= since]
+
+
+def lost_at(session: Session) -> datetime:
+    """When a lost session was found to be lost."""
+    return session.state_since or session.ended_at or session.created_at
 
 
 def known(conn: Connection, ids: Collection[UUID]) -> dict[UUID, Session]:
@@ -114,25 +145,39 @@ def known(conn: Connection, ids: Collection[UUID]) -> dict[UUID, Session]:
 
     A forgotten session is reported from its tombstone: ENDED, with an empty spec.
     """
+    here, forgotten = memo.room(conn, "sessions"), memo.room(conn, "tombstones")
     found: dict[UUID, Session] = {}
-    for some in _pieces(ids):
-        for row in conn.execute(sa.select(tombstones).where(tombstones.c.id.in_(some))).mappings():
-            found[row["id"]] = _forgotten(row)
-        for row in conn.execute(sa.select(sessions).where(sessions.c.id.in_(some))).mappings():
-            found[row["id"]] = Session(**row)
+    unread = []
+    for id_ in dict.fromkeys(ids):
+        session = here.get(id_) or forgotten.get(id_)
+        if session is not None:
+            found[id_] = session
+        elif id_ not in here or id_ not in forgotten:
+            unread.append(id_)
+    for some in _pieces(unread):
+        rows = {row.id: row for row in conn.execute(sa.select(*_ORDERED).where(sessions.c.id.in_(some)))}
+        graves = {row["id"]: row for row in conn.execute(_graves(tombstones.c.id.in_(some))).mappings()}
+        for id_ in some:
+            here[id_] = Session(*rows[id_]) if id_ in rows else None
+            forgotten[id_] = _forgotten(graves[id_]) if id_ in graves else None
+            session = here[id_] or forgotten[id_]
+            if session is not None:
+                found[id_] = session
     return found
 
 
 def bound(conn: Connection, account: str, instance_ids: Collection[str]) -> dict[str, Session]:
     """The newest session that each of these machines was ever bound to, whatever its tag says now; as `known` tells them."""
-    found: dict[str, Session] = {}
-    for some in _pieces(instance_ids):
+    kept = memo.room(conn, f"bound {account}")
+    unread = [id_ for id_ in dict.fromkeys(instance_ids) if id_ not in kept]
+    for some in _pieces(unread):
+        kept.update(dict.fromkeys(some))
         for table, read in ((tombstones, _forgotten), (sessions, _whole)):
             mine = (table.c.account == account) & table.c.instance_id.in_(some)
             query = sa.select(table).where(mine).order_by(table.c.created_at, table.c.id)
             for row in conn.execute(query).mappings():
-                found[row["instance_id"]] = read(row)
-    return found
+                kept[row["instance_id"]] = read(row)
+    return {id_: kept[id_] for id_ in instance_ids if kept[id_] is not None}
 
 
 def forget_ended(conn: Connection, before: datetime, limit: int) -> int:
@@ -150,9 +195,10 @@ def forget_ended(conn: Connection, before: datetime, limit: int) -> int:
     query = query.order_by(sessions.c.created_at, sessions.c.id).limit(limit)
     rows = [dict(row) for row in conn.execute(query).mappings()]
     if rows:
-        conn.execute(dialect.insert(conn, tombstones).on_conflict_do_nothing(), rows)
+        conn.execute(dialect.insert(conn.dialect.name, tombstones).on_conflict_do_nothing(), rows)
         for some in _pieces([row["id"] for row in rows]):
             conn.execute(sa.delete(sessions).where(sessions.c.id.in_(some)))
+        _forget_kept(conn, {row["account"] for row in rows})
     return len(rows)
 
 
@@ -165,7 +211,7 @@ def remember_key(conn: Connection, key: str, fingerprint: str, session_id: UUID,
         Conflict: the key is taken, or there is no such session.
     """
     values = {"key": key, "fingerprint": fingerprint, "session_id": session_id, "created_at": now}
-    statement = dialect.insert(conn, idempotency_keys).values(values).on_conflict_do_nothing()
+    statement = dialect.insert(conn.dialect.name, idempotency_keys).values(values).on_conflict_do_nothing()
     if conn.scalar(statement.returning(idempotency_keys.c.key)) is None:
         raise Conflict("this idempotency key was used already")
 
@@ -184,8 +230,13 @@ def _still_there() -> Iterator[sa.Exists]:
             yield sa.exists().where(table.c.account == sessions.c.account, same, table.c.gone_at.is_(None))
 
 
+@cache
+def _insert(database: str) -> sa.Executable:
+    return dialect.insert(database, sessions).on_conflict_do_nothing().returning(sessions.c.id)
+
+
 def _row(session: Session) -> dict[str, Any]:
-    return asdict(session, recurse=False)
+    return {name: getattr(session, name) for name in _COLUMNS}
 
 
 def _whole(row: RowMapping) -> Session:
@@ -196,13 +247,37 @@ def _forgotten(row: RowMapping) -> Session:
     return Session(**row, state=SessionState.ENDED, spec=Spec())
 
 
-def _of_account(conn: Connection, account: str, condition: sa.ColumnElement[bool]) -> list[Session]:
-    query = (
-        sa.select(sessions)
-        .where(sessions.c.account == account, condition)
-        .order_by(sessions.c.created_at, sessions.c.id)
-    )
-    return [Session(**row) for row in conn.execute(query).mappings()]
+def _graves(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    return sa.select(tombstones).where(condition)
+
+
+def _of_account(conn: Connection, account: str, which: str, query: sa.Select[Any]) -> list[Session]:
+    kept = memo.room(conn, f"{which} sessions")
+    if account not in kept:
+        kept[account] = tuple(Session(*row) for row in conn.execute(query, {"wanted": account}))
+    return list(kept[account])
+
+
+def _keep(conn: Connection, session: Session, *, instead_of: Session | None) -> None:
+    """Bring what is kept up to date with a session that was just written; `instead_of` is None if that is not known."""
+    account = session.account
+    here = memo.room(conn, "sessions")
+    here.pop(session.id, None)
+    if is_storable(session.reason, session.offer_id, session.gpu):
+        here[session.id] = session
+    memo.room(conn, "open sessions").pop(account, None)
+    memo.room(conn, "lost sessions").pop(account, None)
+    machines = memo.room(conn, f"bound {account}")
+    if instead_of is None:
+        machines.clear()
+    else:
+        machines.pop(instead_of.instance_id, None)
+    machines.pop(session.instance_id, None)
+
+
+def _forget_kept(conn: Connection, accounts: Iterable[str]) -> None:
+    for name in ("sessions", "tombstones", "open sessions", "lost sessions", *(f"bound {name}" for name in accounts)):
+        memo.room(conn, name).clear()
 
 
 def _place_in(cursor: str) -> tuple[datetime, UUID]:

@@ -196,14 +196,14 @@ def session_with_events(session: Session, track: Track | None, trail: Sequence[E
     )
 
 
-def instance_answer(track: Track, bound_to: UUID | None) -> InstanceAnswer:
+def instance_answer(track: Track, bound_to: UUID | None, last_seen_at: datetime) -> InstanceAnswer:
     """A machine. `bound_to`: the session that it is bound to by its id, for one whose tag names none."""
     told = {name: getattr(track.instance, name) for name in _OF_MACHINE}
     return InstanceAnswer(
         **told,
         session_id=track.instance.session_id or bound_to,
         first_seen_at=track.first_seen_at,
-        last_seen_at=track.last_seen_at,
+        last_seen_at=last_seen_at,
         exempt=track.exempt,
     )
 

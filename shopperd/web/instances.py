@@ -11,7 +11,9 @@ from attrs import frozen
 from sqlalchemy import Connection
 
 from shopperd.control import NotFound
+from shopperd.jobs.knowledge import last_complete_at
 from shopperd.model import InstanceState, Ownership, Track
+from shopperd.sightings import last_seen
 from shopperd.store import instances, sessions
 from shopperd.web.answers import InstanceAnswer, ListAnswer, answer, destroy_answer, instance_answer
 from shopperd.web.door import API, DOOR
@@ -99,4 +101,11 @@ def _told(conn: Connection, tracks: Sequence[Track]) -> list[InstanceAnswer]:
         for account, ids in untagged.items()
         for instance_id, session in sessions.bound(conn, account, ids).items()
     }
-    return [instance_answer(track, bound.get((track.instance.account, track.instance.id))) for track in tracks]
+    return [
+        instance_answer(
+            track,
+            bound.get((track.instance.account, track.instance.id)),
+            last_seen(track, last_complete_at(conn, track.instance.account)),
+        )
+        for track in tracks
+    ]
