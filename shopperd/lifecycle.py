@@ -211,7 +211,7 @@ def _follow(session: Session, tracks: Mapping[str, Track], tagged: Iterable[Inst
             "session.lost",
             f"instance {session.instance_id} is proven gone",
         )
-    if not is_present(track):
+    if not is_present(track) or _shows(session, track.instance):
         return None
     after = bound(session, track.instance, now)
     if after == session:
@@ -219,6 +219,17 @@ def _follow(session: Session, tracks: Mapping[str, Track], tagged: Iterable[Inst
     if after.state is session.state:
         return Step(after, "", "")
     return Step(after, f"session.{after.state}", f"instance {session.instance_id} is {after.state}")
+
+
+def _shows(session: Session, instance: Instance) -> bool:
+    """Whether a bound session tells all that its instance does, as nearly all do nearly always."""
+    return (
+        _BY_INSTANCE.get(instance.state, session.state) is session.state
+        and instance.price_per_hour in (None, session.price_per_hour)
+        and instance.gpu in (None, session.gpu)
+        and instance.gpu_count in (None, session.gpu_count)
+        and session.create_outcome in (CreateOutcome.NONE, CreateOutcome.ACCEPTED)
+    )
 
 
 def _finish(
