@@ -105,7 +105,7 @@ class MortalStore:
         name = getattr(function, "__name__", "")
         await self._life.boundary(f"transaction {name}")
         result = await self._store.run(function, *args, **kwargs)
-        await self._life.boundary(f"commit {name}" if self._store._wrote else f"read {name}")
+        await self._life.boundary(f"commit {name}" if self._store.wrote else f"read {name}")
         await self._wait()
         return result
 
