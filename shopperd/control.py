@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from shopperd.jobs.context import AccountAtWork, Context, log
 from shopperd.jobs.knowledge import FROZEN_KEY, append, load, request_destroy
 from shopperd.jobs.sweep import current_plan
-from shopperd.lifecycle import moved
+from shopperd.lifecycle import REASON_EXPIRED, moved
 from shopperd.market import fitting, request_for
 from shopperd.model import (
     DestroyJob,
@@ -178,7 +178,10 @@ class Control:
             NotFound: no such session.
         """
         now = self.context.clock.now()
-        ended = await self.context.store.run(_end, session_id, reason or "ended by request", now)
+        reason = reason or "ended by request"
+        if reason == REASON_EXPIRED:  # in our own mouth the word means that nobody asked for it
+            reason = f"ended by request: {reason}"
+        ended = await self.context.store.run(_end, session_id, reason, now)
         log.info("session.ending", session=str(session_id), account=ended.account, instance=ended.instance_id)
         self._changed("destroys", ended.account)
         return ended
@@ -459,6 +462,8 @@ def _destroy(
         claim = known.sessions.get(track.instance.session_id)
     if track.exempt or (claim is not None and claim.exempt):
         raise Conflicting(f"instance {instance_id} is exempt; end that first with unexempt")
+    if claim is not None and claim.account != account:
+        claim = None  # its tag is a copy: the session is at home elsewhere, and has nothing to do with this machine
     if claim is not None and claim.instance_id in (None, instance_id) and claim.state.live:
         _end(conn, claim.id, reason, now)
         job = destroys.for_instance(conn, account, instance_id)

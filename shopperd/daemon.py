@@ -29,6 +29,7 @@ from shopperd.jobs.destroys import DestroysJob
 from shopperd.jobs.housekeeping import HousekeepingJob
 from shopperd.jobs.knowledge import FROZEN_KEY, RESTORED_KEY, append
 from shopperd.jobs.offers import OffersJob
+from shopperd.jobs.recovery import recover
 from shopperd.jobs.runner import Runner
 from shopperd.jobs.status import StatusJob
 from shopperd.jobs.sweep import SweepJob, observing_key
@@ -38,8 +39,9 @@ from shopperd.providers.transport import Sender
 from shopperd.schedule import SWEEP_LATER_SHARE, Schedule
 from shopperd.secrets import Secret, read_all, read_web_token
 from shopperd.settings import AccountSettings, Settings, SettingsError
-from shopperd.settings_file import load, store_url
-from shopperd.store import Binding, Store, StoreError, memory, meta
+from shopperd.settings_file import load, state_folder, store_url
+from shopperd.store import Binding, Spool, Store, StoreError, memory, meta
+from shopperd.store.databases import spool_path
 from shopperd.telemetry import Metrics, register_process_collectors
 from shopperd.web import Health, make_app
 
@@ -63,6 +65,7 @@ class Daemon:
 
     Args:
         sender: how requests reach providers; None for the real network.
+        spool: where accepted creates are kept while the store takes nothing; the daemon closes it.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Daemon:
         *,
         environ: Mapping[str, str],
         sender: Sender | None = None,
+        spool: Spool | None = None,
     ) -> None:
         self.schedule = Schedule(clock, metrics)
         self.context = Context(
@@ -83,6 +87,7 @@ class Daemon:
             metrics=metrics,
             accounts={},
             wake=self.schedule.wake,
+            spool=spool,
         )
         self.control = Control(self.context)
         self.url = ""
@@ -111,6 +116,13 @@ class Daemon:
             take_up, context.store.binding, context.settings, now, created=context.store.created
         )
         context.frozen = bool(await context.store.run(meta.get, FROZEN_KEY))
+        if context.spool is not None:
+            context.metrics.store_spool_ready.set(1 if context.spool.shortage is None else 0)
+            # Before any job runs: a listing must not be judged without the ids that it may hold.
+            try:
+                await recover(context)
+            except StoreError as error:
+                log.error("store.failed", detail=str(error))  # nothing is acted on until a later heartbeat succeeds
         if fresh:
             log.warning(
                 "store.changed",
@@ -162,6 +174,8 @@ class Daemon:
         with contextlib.suppress(StoreError):
             await context.store.run(memory.beat, context.clock.now(), gap_seconds(context.settings))
         await context.store.close()
+        if context.spool is not None:
+            context.spool.close()
         log.info("stopped", clean=clean)
         return clean
 
@@ -230,8 +244,9 @@ class Daemon:
             self.context.metrics.remove_account(at.name)
 
         async def close() -> None:
-            if running:
-                await asyncio.wait(running, timeout=self.context.settings.drain_seconds)
+            if running or self.context.in_flight:
+                busy = {*running, *self.context.in_flight}
+                await asyncio.wait(busy, timeout=self.context.settings.drain_seconds)
             await at.provider.close()
 
         task = asyncio.get_running_loop().create_task(close())
@@ -250,18 +265,28 @@ class Daemon:
         self.url = f"http://{host}:{self.port}"
 
     async def _beat(self) -> None:
-        """Keep the store's memory unbroken, and measure how late the loop turns."""
+        """Keep the store's memory unbroken, give it what the spool holds, and measure how late the loop turns."""
         context = self.context
+        last: datetime | None = None
         while True:
             pause = beat_seconds(context.settings)
             due = context.clock.monotonic() + pause
             await context.clock.sleep(pause)
             self._turned_at = context.clock.monotonic()
             context.metrics.event_loop_lag_seconds.set(max(0.0, self._turned_at - due))
+            had_no_right = context.no_right
+            for runner in self.schedule.catch_up():
+                log.warning("job.overdue", job=runner.job.name, account=runner.job.account)
             try:
-                await context.store.run(memory.beat, context.clock.now(), gap_seconds(context.settings))
+                gap = gap_seconds(context.settings)
+                last = await context.store.run(memory.beat, context.clock.now(), gap, last)
+                await recover(context)
             except StoreError as error:
                 log.error("store.failed", detail=str(error))
+            if had_no_right and not context.no_right:
+                for name in context.accounts:
+                    context.wake("creates", name)
+                    context.wake("destroys", name)
 
 
 def jobs_of(context: Context, at: AccountAtWork) -> tuple[Job, ...]:
@@ -282,11 +307,13 @@ def jobs_of(context: Context, at: AccountAtWork) -> tuple[Job, ...]:
 def take_up(conn: Connection, binding: Binding, settings: Settings, now: datetime, *, created: bool) -> bool:
     """Open a new span of memory; after a new, moved or restored store have the first sweeps of every account only look.
 
-    A restored one knows no extension that was given after its backup, so the deadlines in it end no session any more.
+    A restored one knows no extension that was given after its backup, so the deadlines in it end no session any more. Another
+    file in the place of the one that was is taken for a restored one, whatever lies beside it.
     """
     memory.wake(conn, now)
+    before = meta.identity(conn)
     changed = meta.bind(conn, binding, now)
-    if changed and not created and not binding.continuous:
+    if not created and before.bound_at is not None and not binding.continues(before):
         meta.put(conn, RESTORED_KEY, now.isoformat())
         message = "put back from a backup: sessions of before are not ended by their deadlines until they are extended"
         append(conn, now, "store.restored", message)
@@ -306,13 +333,28 @@ def gap_seconds(settings: Settings) -> float:
     return max(beat_seconds(settings) * GAP_BEATS, 10.0)
 
 
+def open_spool(settings: Settings, environ: Mapping[str, str]) -> Spool | None:
+    """The spool of the store; None for a store in memory, or where there can be none. That is said, and is no reason not to run."""
+    path = settings.store.spool or spool_path(store_url(settings, environ), state_folder(environ))
+    if path is None:
+        return None
+    try:
+        spool = Spool.open(path)
+    except StoreError as error:
+        log.error("spool.unavailable", detail=str(error))
+        return None
+    if spool.shortage is not None:
+        log.error("spool.unavailable", detail=f"no room could be set aside: {spool.shortage}")
+    return spool
+
+
 async def _run(settings: Settings, config: Path | None, environ: Mapping[str, str]) -> int:
     clock = SystemClock()
     registry = CollectorRegistry()
     register_process_collectors(registry)
     metrics = Metrics(registry)
     store = Store.open(store_url(settings, environ), clock=clock, metrics=metrics)
-    daemon = Daemon(settings, store, metrics, clock, environ=environ)
+    daemon = Daemon(settings, store, metrics, clock, environ=environ, spool=open_spool(settings, environ))
     loop = asyncio.get_running_loop()
 
     def stop() -> None:

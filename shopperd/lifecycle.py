@@ -26,6 +26,9 @@ from shopperd.sightings import is_present
 REASON_EXPIRED = "expired"
 """The reason of a session that ended by its deadline: its instance goes by verdict, not by command."""
 
+REASON_REPLACED = "its id names another machine now"
+"""The reason of a session that was lost to a re-used id: the bare id must never give it that machine."""
+
 _S = SessionState
 
 FOLLOWS: Mapping[SessionState, frozenset[SessionState]] = {
@@ -151,6 +154,7 @@ def advance(
     now: datetime,
     *,
     deadline_is_known: bool = True,
+    replaced: bool = False,
 ) -> Step | None:
     """Where a snapshot moves a session, None if it stays.
 
@@ -158,11 +162,12 @@ def advance(
         deadline_is_known: see `knows_deadline`; without it the session is not ended by its own deadline.
         tracks: the account's instances, with this snapshot counted in.
         tagged: those instances of the snapshot that carry this session's tag and that no other session is bound to.
+        replaced: the id that it is bound to names another machine in this snapshot; `tracks` holds the former one, as gone.
     """
     if session.state in (_S.ENDED, _S.FAILED):
         return None
     if session.state is _S.LOST:
-        return _come_back(session, tracks, tagged, settings, now)
+        return _come_back(session, tracks, tagged, settings, now, replaced=replaced)
     if session.state is _S.ENDING:
         return _finish(session, tracks, tagged, snapshot, now)
     if is_expired(session, settings, now, deadline_is_known=deadline_is_known):
@@ -172,7 +177,7 @@ def advance(
         return Step(moved(session, _S.ENDING, now, reason=REASON_EXPIRED), "session.expired", "its deadline passed")
     if session.instance_id is None:
         return _find(session, tagged, snapshot, now)
-    return _follow(session, tracks, tagged, now)
+    return _follow(session, tracks, tagged, now, replaced=replaced)
 
 
 def _find(session: Session, tagged: Iterable[Instance], snapshot: Snapshot, now: datetime) -> Step | None:
@@ -194,7 +199,9 @@ def _find(session: Session, tagged: Iterable[Instance], snapshot: Snapshot, now:
     return None
 
 
-def _follow(session: Session, tracks: Mapping[str, Track], tagged: Iterable[Instance], now: datetime) -> Step | None:
+def _follow(
+    session: Session, tracks: Mapping[str, Track], tagged: Iterable[Instance], now: datetime, *, replaced: bool
+) -> Step | None:
     track = tracks.get(session.instance_id or "")
     if track is None:
         return None
@@ -207,9 +214,11 @@ def _follow(session: Session, tracks: Mapping[str, Track], tagged: Iterable[Inst
                 f"instance {session.instance_id} is gone and {other.id} carries its tag",
             )
         return Step(
-            moved(session, _S.LOST, now, reason="its instance is gone"),
+            moved(session, _S.LOST, now, reason=REASON_REPLACED if replaced else "its instance is gone"),
             "session.lost",
-            f"instance {session.instance_id} is proven gone",
+            f"the id {session.instance_id} names another machine now"
+            if replaced
+            else f"instance {session.instance_id} is proven gone",
         )
     if not is_present(track) or _shows(session, track.instance):
         return None
@@ -256,12 +265,22 @@ def _come_back(
     tagged: Iterable[Instance],
     settings: SessionSettings,
     now: datetime,
+    *,
+    replaced: bool,
 ) -> Step | None:
+    if session.ended_at is not None and session.ended_at > now:
+        # The clock has been put back since; the time in which it may come back must not last until it catches up.
+        return Step(evolve(session, ended_at=now), "", "")
     if not may_come_back(session, settings, now):
         return None
+    replaced = replaced or session.reason == REASON_REPLACED
     own = tracks.get(session.instance_id or "")
     returned = own is not None and is_present(own) and own.instance.tag in (None, session.tag)
-    back = own.instance if own is not None and returned else best_claimant(tagged)
+    back = own.instance if own is not None and returned and not replaced else best_claimant(tagged)
     if back is None:
-        return None
+        return (
+            Step(evolve(session, reason=REASON_REPLACED), "", "")
+            if replaced and session.reason != REASON_REPLACED
+            else None
+        )
     return Step(bound(session, back, now), "session.returned", f"instance {back.id} is back")

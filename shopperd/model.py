@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from attrs import field, frozen
@@ -371,6 +371,10 @@ class Event:
     id: int = 0
 
 
+SPAN_MARGIN = timedelta(seconds=60)
+"""A provider's clock and ours may differ by so much, and a beat may be lost with a database that fails over."""
+
+
 @frozen
 class MemorySpan:
     """A run of heartbeats without a gap: what happened inside of it cannot have been missed or forgotten."""
@@ -379,5 +383,5 @@ class MemorySpan:
     last_beat_at: datetime
 
     def covers(self, moment: datetime) -> bool:
-        """Whether the store's memory was awake at that moment."""
-        return self.started_at <= moment <= self.last_beat_at
+        """Whether the store's memory was awake at that moment, which may be told by a clock that differs a little from ours."""
+        return self.started_at + SPAN_MARGIN <= moment <= self.last_beat_at - SPAN_MARGIN

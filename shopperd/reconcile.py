@@ -12,13 +12,14 @@ make no snapshot, incomplete snapshots count no verdict, and absence is never ev
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from uuid import UUID
 
 from attrs import evolve, field, frozen
 
+from shopperd.attempts import is_stuck
 from shopperd.lifecycle import REASON_EXPIRED, Step, advance, knows_deadline, may_come_back
 from shopperd.model import (
     DestroyJob,
@@ -51,6 +52,8 @@ class Account:
         restored_at: when the store was last found to have been put back from a backup: what was done between that backup
             and then, an extension for one, it cannot know.
         last_complete_at: when the newest complete snapshot before this one began.
+        missed_since: when the oldest of the newest `orphans.sightings` complete snapshots before this one began: what none of
+            them held was made since. None as long as there are fewer.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Account:
     spans: Sequence[MemorySpan]
     restored_at: datetime | None = None
     last_complete_at: datetime | None = None
+    missed_since: datetime | None = None
 
     @cached_property
     def bindings(self) -> Mapping[str, Session]:
@@ -107,7 +111,7 @@ def observe(account: Account, snapshot: Snapshot, settings: Settings, now: datet
     counted = tally(account.tracks, snapshot, account.last_complete_at)
     tracks = dict(counted.tracks)
     sessions = dict(account.sessions)
-    steps, commands = _advance_sessions(account, tracks, sessions, snapshot, settings, now)
+    steps, commands = _advance_sessions(account, tracks, sessions, snapshot, settings, now, replaced=counted.replaced)
     after = evolve(account, sessions=sessions)
     bindings = after.bindings
     appeared = set(counted.appeared)
@@ -118,8 +122,8 @@ def observe(account: Account, snapshot: Snapshot, settings: Settings, now: datet
         owner = ownership(after, track.instance, bindings.get(id_))
         if owner is not track.instance.ownership:
             track = evolve(track, instance=evolve(track.instance, ownership=owner))
-        if track.first_seen_at == snapshot.ended_at:
-            track = evolve(track, missed_at=account.last_complete_at)
+        if id_ not in account.tracks and account.missed_since is not None:
+            track = evolve(track, missed_at=account.missed_since)
         if snapshot.complete:
             track = _with_verdict(track, kind, now)
             if kind is not None and id_ in appeared:
@@ -175,12 +179,28 @@ def _advance_sessions(
     snapshot: Snapshot,
     settings: Settings,
     now: datetime,
+    *,
+    replaced: Collection[str] = (),
 ) -> tuple[list[Step], list[DestroyJob]]:
-    """Move every session of the account; `sessions` is brought up to date in place."""
+    """Move every session of the account; `sessions` is brought up to date in place.
+
+    An id that was `replaced` names another machine now: the one that a session was bound to is gone, whatever came instead.
+    """
+    stolen = {
+        session.id: evolve(account.tracks[id_], gone_at=now)
+        for session in sessions.values()
+        if (id_ := session.instance_id) is not None
+        and id_ in replaced
+        and session.account == account.name
+        and tracks[id_].instance.session_id != session.id
+    }
     held = {
         session.instance_id: session.id
         for session in sessions.values()
-        if session.account == account.name and session.instance_id is not None and holds_binding(session)
+        if session.account == account.name
+        and session.instance_id is not None
+        and holds_binding(session)
+        and session.id not in stolen
     }
     by_tag: dict[UUID, list[Instance]] = {}
     for instance in snapshot.instances:
@@ -194,14 +214,16 @@ def _advance_sessions(
         tagged = [
             instance for instance in by_tag.get(session.id, ()) if held.get(instance.id, session.id) == session.id
         ]
+        lost = stolen.get(session.id)
         step = advance(
             session,
-            tracks,
+            tracks if lost is None else {**tracks, lost.instance.id: lost},
             tagged,
             snapshot,
             settings.sessions,
             now,
             deadline_is_known=knows_deadline(session, account.restored_at),
+            replaced=lost is not None,
         )
         if step is None:
             continue
@@ -261,7 +283,8 @@ def verdict(
         if bound_to.reason == REASON_EXPIRED:
             return OrphanKind.EXPIRED
         # A session that was ended by command closes in the ordinary way, through the job recorded with its end.
-        return None if instance.id in account.jobs else OrphanKind.ENDED
+        job = account.jobs.get(instance.id)
+        return None if job is not None and job.origin is DestroyOrigin.COMMAND else OrphanKind.ENDED
     if instance.session_id is None:
         # Without a tag of ours a bare id binds only as long as its session lasts: after that it may name another machine.
         return None
@@ -370,12 +393,18 @@ def _remembers_its_birth(account: Account, track: Track) -> bool:
 
 @frozen
 class Orphan:
-    """An instance that should not be, how far shopperd is with it, and the guard that holds it if one does."""
+    """An instance that should not be, how far shopperd is with it, and the guard that holds it if one does.
+
+    Attributes:
+        attempts, stuck: of its destroy, see `attempts.is_stuck`.
+    """
 
     track: Track
     kind: OrphanKind
     phase: OrphanPhase
     hold: HoldReason | None = None
+    attempts: int = 0
+    stuck: bool = False
 
 
 @frozen
@@ -409,15 +438,29 @@ def blast_limit(instances: int, window: Window, settings: OrphanSettings) -> tup
     Both limits of a sweep at zero mean that nothing may be destroyed, never "no limit". An hourly share of 1.0 is no
     hourly limit; an hour's limit is never below a sweep's.
     """
-    per_sweep = max(settings.max_destroys_per_sweep, int(settings.max_share_per_sweep * instances))
-    left_in_sweep = per_sweep - window.last_sweep
-    if settings.max_share_per_hour >= 1.0:
+    left_in_sweep = limit_per_sweep(instances, settings) - window.last_sweep
+    per_hour = limit_per_hour(instances, settings)
+    if per_hour is None:
         return max(0, left_in_sweep), HoldReason.LIMIT_PER_SWEEP
-    per_hour = max(per_sweep, int(settings.max_share_per_hour * instances))
     left_in_hour = per_hour - window.last_hour
     if left_in_hour < left_in_sweep:
         return max(0, left_in_hour), HoldReason.LIMIT_PER_HOUR
     return max(0, left_in_sweep), HoldReason.LIMIT_PER_SWEEP
+
+
+def limit_per_sweep(instances: int, settings: OrphanSettings) -> int:
+    """The most verdicts of one sweep, in an account with so many instances."""
+    return max(settings.max_destroys_per_sweep, int(settings.max_share_per_sweep * instances))
+
+
+def limit_per_hour(instances: int, settings: OrphanSettings) -> int | None:
+    """The most verdicts of one hour, in an account with so many instances; None where there is no such limit."""
+    per_sweep = limit_per_sweep(instances, settings)
+    if per_sweep == 0:
+        return 0
+    if settings.max_share_per_hour >= 1.0:
+        return None
+    return max(per_sweep, int(settings.max_share_per_hour * instances))
 
 
 def plan(
@@ -445,7 +488,8 @@ def plan(
             continue
         job = account.jobs.get(track.instance.id)
         if job is not None:
-            orphans.append(Orphan(track, kind, OrphanPhase.DESTROYING, job.hold))
+            stuck = is_stuck(job, settings.destroys, now)
+            orphans.append(Orphan(track, kind, OrphanPhase.DESTROYING, job.hold, job.attempts, stuck))
             continue
         unripe = _unripe(track, rules, now)
         if unripe is not None:
@@ -519,7 +563,8 @@ def may_send(
     hold = first_hold(account, track, job.origin, evolve(authority, observing=0), settings)
     if hold is not None or job.origin is DestroyOrigin.COMMAND:
         return hold
-    return None if is_present(track) else HoldReason.LAST_LOOK
+    # A verdict that the newest snapshots do not give any more is taken back: the twin of a duplicate may be gone since.
+    return None if is_present(track) and track.kind is not None else HoldReason.LAST_LOOK
 
 
 def confirms(account: Account, job: DestroyJob, looked: Instance | None) -> bool:
@@ -537,7 +582,9 @@ def confirms(account: Account, job: DestroyJob, looked: Instance | None) -> bool
         if not same_machine(reference, looked):
             return False
     bound_to = account.bindings.get(job.instance_id)
-    if job.origin is DestroyOrigin.COMMAND or (bound_to is not None and bound_to.id == job.session_id):
+    if job.origin is DestroyOrigin.COMMAND or (
+        bound_to is not None and holds_binding(bound_to) and bound_to.id == job.session_id
+    ):
         # The id binds, whatever became of the tag.
         return True
     if looked.session_id is not None:

@@ -23,6 +23,9 @@ from shopperd.telemetry import Metrics
 JITTER_SHARE = 0.1
 """Runs of one kind spread over this share of their interval, so that accounts and replicas do not call in step."""
 
+OVERDUE_INTERVALS = 2.5
+"""A job that has not run for so many of its intervals was forgotten by the scheduler."""
+
 SETTLE_SECONDS = 0.05
 """How long the scheduler may take to notice that a run has ended."""
 
@@ -87,6 +90,18 @@ class Schedule:
         due = _soon(in_seconds)
         if scheduled is not None and (scheduled.next_run_time is None or scheduled.next_run_time > due):
             scheduled.modify(next_run_time=due)
+
+    def catch_up(self) -> list[Runner]:
+        """Have those run that should have run long ago; which they are. Call it now and then.
+
+        The scheduler goes by the machine's wall clock: if that is set back by hours, it would wait for as long.
+        """
+        late = [
+            runner for runner in self._runners.values() if runner.idle_seconds > OVERDUE_INTERVALS * runner.job.interval
+        ]
+        for runner in late:
+            self.wake(runner.job.name, runner.job.account)
+        return late
 
     def wake_all(self, job: str | None = None, account: str | None = None) -> int:
         """Have all jobs run now, or those of one name or account; how many there are."""

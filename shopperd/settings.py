@@ -194,12 +194,27 @@ class OrphanSettings:
     observe_sweeps: Count = 1
 
 
+RETRY_STUCK_TIMES = 6
+"""Unless it is set, a stuck destroy is repeated so much more slowly than at the slowest ordinary pace: an hour with the defaults."""
+
+
 @frozen
 class DestroySettings:
-    """How a destroy is repeated until its instance is proven gone: seconds from try to try, doubling from the first to the last."""
+    """How a destroy is repeated until its instance is proven gone.
+
+    Attributes:
+        retry_min, retry_max: seconds from try to try, doubling from the first to the last.
+        stuck_attempts, stuck_after: from so many requests on, or so many seconds without proof, it counts as stuck.
+        retry_stuck: seconds from try to try of a stuck one; left out, six times `retry_max`.
+    """
 
     retry_min: Interval = 5.0
     retry_max: Interval = 600.0
+    stuck_attempts: Times = 20
+    stuck_after: Interval = 86400.0
+    retry_stuck: Interval = field(
+        default=Factory(lambda self: min(self.retry_max * RETRY_STUCK_TIMES, DURATION_SECONDS_MAX), takes_self=True)
+    )
 
 
 @frozen
@@ -267,11 +282,14 @@ class StoreSettings:
     Attributes:
         keep_events: seconds that the audit trail is kept.
         keep_sessions: seconds that ended sessions are kept; their ids are kept as tombstones for ever.
+        spool: the file with room set aside for what must be kept while the store takes nothing; None for one beside an SQLite
+            store, or in the state folder.
     """
 
     url: str | None = field(default=None, repr=lambda url: "None" if url is None else url.split(":", 1)[0] + "://...")
     keep_events: Interval = 90 * 86400.0
     keep_sessions: Interval = 90 * 86400.0
+    spool: Path | None = None
 
 
 @frozen

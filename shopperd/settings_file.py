@@ -16,7 +16,7 @@ from shopperd.settings import Problem, Settings, SettingsError
 from shopperd.settings_rules import breaches
 from shopperd.settings_shape import Place, Tree, describe, prune, sections, shown, structure
 
-__all__ = ["DEFAULT_PATH", "describe", "load", "store_url"]
+__all__ = ["DEFAULT_PATH", "describe", "load", "state_folder", "store_url"]
 
 DEFAULT_PATH = Path("/etc/shopperd/config.toml")
 """Read, if it is there, when no file is named."""
@@ -62,9 +62,9 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     wrong |= dict(prune(tree, sections(), ()))
     tree["accounts"] = accounts
     unset = {name for name, account in accounts.items() if "request_timeout" not in account}
-    retry_min_unset = "retry_min" not in tree.get("destroys", {})
+    paces_unset = {"retry_min", "retry_max"} - tree.get("destroys", {}).keys()
     settings, unfit = structure(tree)
-    settings = _with_fitting_defaults(settings, unset, retry_min_unset)
+    settings = _with_fitting_defaults(settings, unset, paces_unset)
     wrong |= unfit
     problems += [Problem(f"environment {name}", message) for name, message in strangers]
     problems += [Problem(place_of(place), message) for place, message in wrong.items()]
@@ -81,6 +81,8 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         Problem(place_of(tuple(problem.place.split("."))), problem.message)
         for problem in _unreadable(settings, environ)
     ]
+    if settings.store.spool is not None:
+        settings = evolve(settings, store=evolve(settings.store, spool=(folder / settings.store.spool).absolute()))
     if settings.store.url is not None:
         _remember_password(settings.store.url)
     if problems:
@@ -95,10 +97,15 @@ def store_url(settings: Settings, environ: Mapping[str, str]) -> str:
     """
     if settings.store.url is not None:
         return settings.store.url
+    return f"sqlite:///{state_folder(environ) / 'shopperd.db'}"
+
+
+def state_folder(environ: Mapping[str, str]) -> Path:
+    """Where this machine keeps what must survive: ``$STATE_DIRECTORY``, else the user's state folder. It may not exist yet."""
     # systemd separates several folders by colons; the first is the unit's own.
     given = environ.get("STATE_DIRECTORY", "").split(":", 1)[0]
     folder = Path(given) if given else platformdirs.user_state_path("shopperd")
-    return f"sqlite:///{folder.absolute() / 'shopperd.db'}"
+    return folder.absolute()
 
 
 def _is_there(path: Path) -> bool:
@@ -132,11 +139,16 @@ def _read(source: Path) -> Tree:
         raise SettingsError([Problem(place, "is nested too deeply")]) from error
 
 
-def _with_fitting_defaults(settings: Settings, timeout_unset: Collection[str], retry_min_unset: bool) -> Settings:
+def _with_fitting_defaults(
+    settings: Settings, timeout_unset: Collection[str], paces_unset: Collection[str]
+) -> Settings:
     """A default gives way to a setting that it would contradict: to blame somebody for what he never wrote is rude."""
-    if retry_min_unset:
-        destroys = settings.destroys
-        settings = evolve(settings, destroys=evolve(destroys, retry_min=min(destroys.retry_min, destroys.retry_max)))
+    destroys = settings.destroys
+    if "retry_max" in paces_unset:
+        destroys = evolve(destroys, retry_max=min(destroys.retry_max, destroys.retry_stuck))
+    if "retry_min" in paces_unset:
+        destroys = evolve(destroys, retry_min=min(destroys.retry_min, destroys.retry_max))
+    settings = evolve(settings, destroys=destroys)
     deadline = settings.sessions.create_deadline
     accounts = {
         name: evolve(account, request_timeout=min(account.request_timeout, deadline))

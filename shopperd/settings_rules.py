@@ -29,6 +29,9 @@ def breaches(settings: Settings) -> Iterator[Breach]:
     if settings.destroys.retry_min > settings.destroys.retry_max:
         low, high = ("destroys", "retry_min"), ("destroys", "retry_max")
         yield (low, high), f"must be at most destroys.retry_max ({format_duration(settings.destroys.retry_max)})"
+    if settings.destroys.retry_stuck < settings.destroys.retry_max:
+        high, stuck = ("destroys", "retry_max"), ("destroys", "retry_stuck")
+        yield (stuck, high), f"must be at least destroys.retry_max ({format_duration(settings.destroys.retry_max)})"
     yield from _web(settings)
     if settings.store.url is not None and not _is_store_url(settings.store.url):
         yield (("store", "url"),), "must begin with sqlite:/// or postgresql://"

@@ -6,7 +6,6 @@ A raw value is what TOML gives, or an `EnvironmentText`, which may stand for any
 from __future__ import annotations
 
 import difflib
-import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -148,7 +147,9 @@ def describe(settings: Settings) -> dict[str, Any]:
     for name in sections():
         result[name] = _described(getattr(settings, name), sections()[name].type)
     if settings.store.url is not None:
-        result["store"]["url"] = re.sub(r"://[^/]*@", "://***@", settings.store.url)
+        scheme = settings.store.url.partition("://")[0]
+        # Where in a URL a password ends is a matter of opinion, so nothing of it is shown.
+        result["store"]["url"] = settings.store.url if scheme.startswith("sqlite") else f"{scheme}://***"
     result["accounts"] = {name: _account_described(account) for name, account in settings.accounts.items()}
     return result
 

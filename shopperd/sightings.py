@@ -139,19 +139,14 @@ def _first_sight(instance: Instance, seen_at: datetime, *, complete: bool) -> Tr
 
 
 def _seen_again(before: Track, instance: Instance, seen_at: datetime, *, complete: bool) -> Track:
-    if (
-        complete
-        and is_present(before)
-        and before.sightings >= SIGHTINGS_MAX
-        and _tells_the_same(before.instance, instance)
-    ):
+    if complete and _is_well_known(before, seen_at) and _tells_the_same(before.instance, instance):
         return before
     fresh = before.gone_at is not None or not before.ever_seen
     sightings = 0 if before.gone_at is not None else before.sightings
     return evolve(
         before,
         instance=merged(before.instance, instance),
-        first_seen_at=seen_at if fresh else before.first_seen_at,
+        first_seen_at=seen_at if fresh else min(before.first_seen_at, seen_at),
         last_seen_at=seen_at,
         sightings=min(sightings + 1, SIGHTINGS_MAX) if complete else sightings,
         absences=0,
@@ -161,6 +156,11 @@ def _seen_again(before: Track, instance: Instance, seen_at: datetime, *, complet
         kind_sightings=0 if before.gone_at is not None else before.kind_sightings,
         orphan_since=None if before.gone_at is not None else before.orphan_since,
     )
+
+
+def _is_well_known(track: Track, now: datetime) -> bool:
+    # A first sight in the future was noted by a clock that has been put back since; it must not be waited for.
+    return is_present(track) and track.sightings >= SIGHTINGS_MAX and track.first_seen_at <= now
 
 
 def _tells_the_same(before: Instance, after: Instance) -> bool:
@@ -197,10 +197,12 @@ def fleet_after(
     if counted.present_before >= FLEET_MIN and vanished * 2 > counted.present_before:
         return Fleet(jump_at=now, change="vanished")
     appeared = len(unexplained_appeared)
-    if appeared >= APPEARED_MIN and counted.present_before > 0 and appeared * 2 > counted.present_before:
+    if appeared >= APPEARED_MIN and appeared * 2 > counted.present_before:
         return Fleet(jump_at=now, change="appeared")
     if fleet.jump_at is None:
         return fleet
+    if fleet.jump_at > now:  # a clock that has been put back since
+        fleet = evolve(fleet, jump_at=now)
     return evolve(fleet, snapshots_since=min(fleet.snapshots_since + 1, COUNT_MAX))
 
 

@@ -195,6 +195,7 @@ class Metrics:
             self.orphan_oldest_age_seconds,
             self.orphan_usd_per_hour,
             self.destroys_pending,
+            self.destroys_stuck,
             self.destroy_oldest_age_seconds,
             self.sessions_lost_total,
             self.spend_usd_per_hour,
@@ -301,6 +302,12 @@ class Metrics:
         self.destroys_pending = self._gauge(
             "destroys_pending",
             "Destroys that are recorded and not yet proven done. They are retried for ever.",
+            _ACCOUNT,
+        )
+        self.destroys_stuck = self._gauge(
+            "destroys_stuck",
+            "Pending destroys that were asked for too often or for too long (destroys.stuck_attempts, stuck_after). They are retried "
+            "more slowly, for ever: look for destroy.stuck in `shopperd events` and at the machine at the provider.",
             _ACCOUNT,
         )
         self.destroy_oldest_age_seconds = self._gauge(
@@ -410,6 +417,24 @@ class Metrics:
             "Time that a transaction took. If it grows, look at the disk or the database server.",
             ("operation",),
             _STORE_BUCKETS,
+        )
+        self.store_spooled = self._gauge(
+            "store_spooled",
+            "Accepted creates that wait in the spool because the store does not take them; nothing is created or destroyed meanwhile. "
+            "See what ails the store: `shopperd status`.",
+        )
+        self.store_spool_ready = self._gauge(
+            "store_spool_ready",
+            "1 if room is set aside for what the store does not take. 0: look for spool.unavailable in the log.",
+        )
+        self.store_spool_failures_total = self._counter(
+            "store_spool_failures_total",
+            "Failed tries to write to the spool while the store did not take a create either. Free disk space at once.",
+        )
+        self.creates_unrecorded = self._gauge(
+            "creates_unrecorded",
+            "Machines whose id stands neither in the store nor in the spool. Do not stop the process: mend the store, or take the ids "
+            "from create.not_recorded in the log.",
         )
         self.config_reloads_total = self._counter(
             "config_reloads_total",

@@ -222,9 +222,7 @@ def test_an_unknown_machine_of_untold_age_is_held_if_the_first_listing_held_it()
 
 
 def test_an_unknown_machine_of_untold_age_goes_if_an_earlier_listing_missed_it_and_nothing_was_slept_through() -> None:
-    known = ripe(
-        account(exclusive=True, last_complete_at=NOW - timedelta(minutes=2)), instance("a", 7, started_at=None)
-    )
+    known = ripe(account(exclusive=True, missed_since=NOW - timedelta(minutes=2)), instance("a", 7, started_at=None))
     assert [d.kind for d in planned(known).destroys] == [OrphanKind.UNKNOWN]
 
 
@@ -233,7 +231,7 @@ def test_an_unknown_machine_of_untold_age_is_held_if_it_may_have_come_while_the_
         MemorySpan(NOW - timedelta(days=9), NOW - timedelta(minutes=90)),
         MemorySpan(NOW - timedelta(minutes=1), NOW + timedelta(days=1)),
     )
-    known = account(exclusive=True, spans=spans, last_complete_at=NOW - timedelta(minutes=91))
+    known = account(exclusive=True, spans=spans, missed_since=NOW - timedelta(minutes=91))
     assert only_hold(planned(ripe(known, instance("a", 7, started_at=None)))) is HoldReason.MEMORY_BROKEN
 
 
@@ -444,7 +442,8 @@ def test_half_of_a_fleet_is_not_most_of_it() -> None:
 def test_machines_that_we_asked_to_go_are_no_jump() -> None:
     sessions = [session(n, SessionState.ENDING, instance_id=f"i{n}") for n in range(1, 5)]
     fleet = [instance(f"i{n}", n) for n in range(1, 5)]
-    known = evolve(ripe(account(*sessions), *fleet), jobs={f"i{n}": job(f"i{n}", id=n) for n in range(1, 5)})
+    jobs = {f"i{n}": job(f"i{n}", id=n) for n in range(1, 5)}
+    known = evolve(ripe(account(*sessions), *fleet), jobs=jobs, fleet=Fleet())
     assert watch(known, snapshot(at=LATER)).fleet == Fleet()
 
 
@@ -619,3 +618,181 @@ def test_a_registered_session_binds_what_another_tool_rented() -> None:
     known = watch(account(expected), snapshot(instance("a", 1, state=InstanceState.STARTING)))
     assert known.sessions[expected.id].state is SessionState.STARTING
     assert known.sessions[expected.id].account == ACCOUNT
+
+
+# --- what peers got wrong ---------------------------------------------------------------------------------------------
+
+
+def test_a_listing_that_began_before_a_machine_was_seen_does_not_miss_it() -> None:
+    known = watch(account(session(1, instance_id="a")), snapshot(instance("a", 1), at=LATER))
+    older = evolve(snapshot(at=LATER - timedelta(seconds=30)), ended_at=LATER + timedelta(seconds=30))
+    missed = watch(known, older, older, older)
+    assert missed.tracks["a"].absences == 0
+    assert watch(known, snapshot(at=LATER + timedelta(minutes=1))).tracks["a"].absences == 1
+
+
+def test_a_verdict_of_another_kind_starts_the_count_again() -> None:
+    bound_to_a = session(1, instance_id="a")
+    known = watch(account(bound_to_a), *rounds(instance("a", 1), instance("b", 1), count=2))
+    known = evolve(known, sessions={bound_to_a.id: evolve(bound_to_a, state=SessionState.ENDED)})
+    known = watch(known, snapshot(instance("a", 1), instance("b", 1), at=LATER))
+    assert (known.tracks["b"].kind, known.tracks["b"].kind_sightings) == (OrphanKind.ENDED, 1)
+    assert planned(known, at=LATER + timedelta(minutes=1)).destroys == ()
+
+
+@pytest.mark.parametrize("state", InstanceState)
+def test_an_orphan_goes_whatever_it_does(state: InstanceState) -> None:
+    known = ripe(account(ENDED), instance("a", 1, state=state))
+    assert [d.instance_id for d in planned(known).destroys] == ["a"]
+    verdict_job = job("a", origin=DestroyOrigin.VERDICT)
+    assert may_send(known, verdict_job, Authority(), SETTINGS.orphans, NOW) is None
+
+
+@pytest.mark.parametrize("state", InstanceState)
+def test_a_machine_that_is_listed_is_not_gone_whatever_it_does(state: InstanceState) -> None:
+    known = ripe(account(session(1, instance_id="a")), instance("a", 1, state=state), count=9)
+    assert wants_proof(known, SETTINGS, LATER) == ()
+    assert next(iter(known.sessions.values())).state.live
+
+
+def test_a_machine_that_comes_back_has_its_grace_anew() -> None:
+    known = gone_from_sight(ripe(account(ENDED), instance("a", 1)))
+    known = after(known, settle(known, ["a"], SETTINGS, LATER))
+    back = LATER + timedelta(hours=1)
+    known = watch(known, *rounds(instance("a", 1), count=3, start=back, every=1.0))
+    assert only_hold(planned(known, at=back + timedelta(seconds=299))) is HoldReason.GRACE
+    assert len(planned(known, at=back + timedelta(seconds=302)).destroys) == 1
+
+
+def test_a_session_whose_machine_is_missed_stays_as_it_is_until_the_proof() -> None:
+    known = gone_from_sight(ripe(account(session(1, instance_id="a")), instance("a", 1)), count=9)
+    assert next(iter(known.sessions.values())).state is SessionState.RUNNING
+
+
+def test_a_lost_session_takes_no_machine_back_that_has_another_tag_now() -> None:
+    known = gone_from_sight(ripe(account(session(1, instance_id="a")), instance("a", 1)))
+    known = after(known, settle(known, ["a"], SETTINGS, LATER))
+    stranger = instance("a", tag="somebody else's", started_at=None)
+    known = watch(known, snapshot(stranger, at=LATER + timedelta(hours=1)))
+    assert next(iter(known.sessions.values())).state is SessionState.LOST
+
+
+def test_a_machine_that_is_bound_is_not_bound_again_by_an_edited_tag() -> None:
+    mine, waiting = session(1, instance_id="a"), session(2, SessionState.EXPECTED)
+    known = watch(account(mine, waiting), snapshot(instance("a", 1)), snapshot(instance("a", 2), at=LATER))
+    assert known.sessions[waiting.id].instance_id is None
+    assert known.sessions[mine.id].instance_id == "a"
+
+
+@pytest.mark.parametrize("tag", [None, "renamed by hand"])
+def test_a_live_session_protects_its_machine_whatever_became_of_the_tag(tag: str | None) -> None:
+    known = watch(account(session(1, instance_id="a")), snapshot(instance("a", tag=tag)))
+    for origin in DestroyOrigin:
+        assert may_send(known, job("a", origin=origin), Authority(), SETTINGS.orphans, NOW) is HoldReason.LIVE_SESSION
+
+
+@pytest.mark.parametrize(
+    ("outcome", "hold"),
+    [
+        (CreateOutcome.NONE, HoldReason.LIVE_SESSION),
+        (CreateOutcome.SENT, HoldReason.OPEN_CREATE),
+        (CreateOutcome.UNCLEAR, HoldReason.OPEN_CREATE),
+    ],
+)
+def test_a_create_under_way_protects_what_carries_its_tag(outcome: CreateOutcome, hold: HoldReason) -> None:
+    creating = session(1, SessionState.CREATING, create_outcome=outcome)
+    known = evolve(account(creating), tracks={"a": track(instance("a", 1))})
+    for origin in DestroyOrigin:
+        assert may_send(known, job("a", origin=origin), Authority(), SETTINGS.orphans, NOW) is hold
+
+
+STRANGER: dict[str, Any] = {"started_at": NOW + timedelta(minutes=4)}
+"""A machine that was made after the one whose id it has got."""
+
+
+@pytest.mark.parametrize("state", [SessionState.RUNNING, SessionState.ENDING, SessionState.LOST])
+@pytest.mark.parametrize("tag", [None, "training-run"])
+def test_a_session_keeps_no_machine_that_came_under_its_machines_id(state: SessionState, tag: str | None) -> None:
+    mine = session(1, state, instance_id="a", ended_at=NOW if state is SessionState.LOST else None)
+    known = evolve(account(mine), tracks={"a": track(instance("a", 1))})
+    for minutes in (5, 6, 7, 8):
+        known = watch(known, snapshot(instance("a", tag=tag, **STRANGER), at=NOW + timedelta(minutes=minutes)))
+        told = known.tracks["a"]
+        assert told.instance.ownership is Ownership.FOREIGN
+        assert told.kind is None
+    ended = SessionState.ENDED if state is SessionState.ENDING else SessionState.LOST
+    assert known.sessions[mine.id].state is ended
+    assert may_send(known, job("a", session_id=mine.id), MAY_ACT, SETTINGS.orphans, LATER) is HoldReason.NOT_OURS
+
+
+def test_a_session_goes_on_with_a_machine_that_carries_its_tag_under_a_reused_id() -> None:
+    known = evolve(account(session(1, instance_id="a")), tracks={"a": track(instance("a", 1))})
+    known = watch(known, snapshot(instance("a", 1, **STRANGER), at=NOW + timedelta(minutes=5)))
+    (kept,) = known.sessions.values()
+    assert (kept.state, kept.instance_id) == (SessionState.RUNNING, "a")
+
+
+def test_a_session_that_lost_its_id_takes_its_machine_back_under_another_one() -> None:
+    lost = session(1, SessionState.LOST, instance_id="a", ended_at=NOW, reason="its id names another machine now")
+    known = evolve(account(lost), tracks={"a": track(instance("a", **STRANGER))})
+    seen = snapshot(instance("a", **STRANGER), instance("b", 1), at=NOW + timedelta(minutes=5))
+    (back,) = watch(known, seen).sessions.values()
+    assert (back.state, back.instance_id) == (SessionState.RUNNING, "b")
+
+
+def test_one_listing_that_missed_a_machine_tells_nothing_of_its_age() -> None:
+    known = account(exclusive=True, last_complete_at=NOW - timedelta(minutes=2))
+    held = ripe(known, instance("a", 7, started_at=None))
+    assert held.tracks["a"].missed_at is None
+    assert planned(held).orphans[0].hold is HoldReason.MEMORY_BROKEN
+
+
+def test_a_machine_that_was_known_before_is_not_new_because_it_was_missed() -> None:
+    known = account(exclusive=True, missed_since=NOW + timedelta(minutes=1))
+    gone = evolve(known, tracks={"a": track(instance("a", 7, started_at=None), gone_at=NOW)})
+    held = ripe(gone, instance("a", 7, started_at=None))
+    assert planned(held).orphans[0].hold is HoldReason.MEMORY_BROKEN
+
+
+def test_many_machines_that_should_not_be_in_an_account_that_had_none_are_a_jump() -> None:
+    over = [session(n, SessionState.ENDED) for n in (1, 2, 3)]
+    known = watch(account(*over), snapshot(*(instance(f"i{n}", n) for n in (1, 2, 3))))
+    assert known.fleet.change == "appeared"
+
+
+def test_a_verdict_that_is_taken_back_is_not_carried_out() -> None:
+    live = session(1, instance_id="a")
+    twins = (instance("a", 1), instance("b", 1))
+    known = ripe(account(live), *twins)
+    verdict = job("b", origin=DestroyOrigin.VERDICT, kind=OrphanKind.DUPLICATE, session_id=live.id)
+    known = evolve(known, jobs={"b": verdict})
+    assert may_send(known, verdict, MAY_ACT, SETTINGS.orphans, LATER) is None
+    known = watch(known, snapshot(twins[1], at=LATER))
+    assert known.tracks["b"].kind is None, "the other one is missing, so this may be the last"
+    assert may_send(known, verdict, MAY_ACT, SETTINGS.orphans, LATER) is HoldReason.LAST_LOOK
+
+
+def test_a_verdict_on_a_session_that_is_ending_stands_while_its_destroy_is_open() -> None:
+    ending = session(1, SessionState.ENDING, instance_id="a")
+    known = ripe(account(ending), instance("a", 1))
+    verdict = job("a", origin=DestroyOrigin.VERDICT, kind=OrphanKind.ENDED, session_id=ending.id)
+    known = watch(evolve(known, jobs={"a": verdict}), snapshot(instance("a", 1), at=LATER))
+    assert may_send(known, verdict, MAY_ACT, SETTINGS.orphans, LATER) is None
+
+
+def test_a_last_look_at_another_tag_is_no_proof_because_of_a_session_that_is_over() -> None:
+    over = session(1, SessionState.ENDED, instance_id="a")
+    known = ripe(account(over), instance("a", 1))
+    verdict = job("a", origin=DestroyOrigin.VERDICT, kind=OrphanKind.ENDED, session_id=over.id)
+    assert confirms(known, verdict, instance("a", 1))
+    assert not confirms(known, verdict, instance("a", tag="training-run"))
+
+
+def test_what_a_clock_that_was_ahead_has_noted_is_not_waited_for() -> None:
+    ahead = NOW + timedelta(days=300)
+    early = track(instance("a", 1), first_seen_at=ahead, last_seen_at=ahead, sightings=3)
+    jumped = Fleet(jump_at=ahead, change="vanished")
+    known = evolve(account(session(1, SessionState.ENDED)), tracks={"a": early}, fleet=jumped)
+    known = watch(known, *rounds(instance("a", 1), count=4))
+    assert known.tracks["a"].first_seen_at < LATER
+    assert [made.instance_id for made in planned(known).destroys] == ["a"]

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from shopperd import settings_accounts, settings_file
@@ -251,6 +252,10 @@ class TestProblems:
             ("sessions", "max_lifetime = {}"),
             ("destroys", "retry_min = 0"),
             ("destroys", 'retry_min = "1h"'),
+            ("destroys", "stuck_attempts = 0"),
+            ("destroys", "stuck_after = 0"),
+            ("destroys", "retry_stuck = 0"),
+            ("store", "spool = 3"),
             ("web", "listen = 9877"),
             ("web", 'listen = "127.0.0.1"'),
             ("web", 'listen = "127.0.0.1:70000"'),
@@ -265,6 +270,22 @@ class TestProblems:
 
     def test_a_default_gives_way_to_a_setting_that_it_would_contradict(self, write: Write) -> None:
         assert load(write("[destroys]\nretry_max = 1"), {}).destroys.retry_min == 1.0
+        slow = load(write("[destroys]\nretry_stuck = 2"), {}).destroys
+        assert (slow.retry_min, slow.retry_max, slow.retry_stuck) == (2.0, 2.0, 2.0)
+
+    def test_a_stuck_destroy_is_repeated_six_times_more_slowly_unless_it_is_set(self, write: Write) -> None:
+        assert load(write(""), {}).destroys.retry_stuck == 3600.0
+        assert load(write('[destroys]\nretry_max = "1m"'), {}).destroys.retry_stuck == 360.0
+        assert load(write('[destroys]\nretry_max = "1m"\nretry_stuck = "2m"'), {}).destroys.retry_stuck == 120.0
+        assert load(write('[destroys]\nretry_max = "36500d"'), {}).destroys.retry_stuck == 36500 * 86400.0
+
+    def test_a_stuck_destroy_is_never_repeated_faster_than_others(self, write: Write) -> None:
+        found = problems(write('[destroys]\nretry_max = "1h"\nretry_stuck = "10m"'))
+        assert found == {"destroys.retry_stuck": "must be at least destroys.retry_max (1h)"}
+
+    def test_a_relative_spool_lies_beside_the_file(self, write: Write, tmp_path: Path) -> None:
+        assert load(write('[store]\nspool = "room"'), {}).store.spool == tmp_path / "room"
+        assert load(write('[store]\nspool = ""'), {}).store.spool is None
 
     @pytest.mark.parametrize(
         ("section", "line"),
@@ -325,6 +346,7 @@ _TREES = st.recursive(_SCALARS, lambda inner: st.dictionaries(_KEYS, inner, max_
 
 
 class TestAnything:
+    @hypothesis_settings(deadline=None)
     @given(
         tree=st.dictionaries(_KEYS, _TREES, max_size=5),
         variables=st.dictionaries(_KEYS, st.text(max_size=5), max_size=2),
@@ -701,7 +723,7 @@ class TestDescription:
         assert described["accounts"]["vastai"]["api_key_env"] == "VASTAI_API_KEY"
         assert described["accounts"]["vastai"]["budget_per_hour"] == 3.0
         assert described["web"]["token_file"] == str(tmp_path / "token")
-        assert described["store"]["url"] == "postgresql://***@host/db"
+        assert described["store"]["url"] == "postgresql://***"
         assert "canary" not in repr(described)
         assert "canary" not in repr(settings)
 

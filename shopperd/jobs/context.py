@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from datetime import datetime
 from typing import Protocol
+from uuid import UUID
 
 import structlog
 from attrs import define, field
@@ -15,7 +16,7 @@ from shopperd.model import Offer, SessionState
 from shopperd.providers.contract import Provider
 from shopperd.reconcile import Authority, Plan
 from shopperd.settings import AccountSettings, Settings
-from shopperd.store import Store
+from shopperd.store import Spool, Store
 from shopperd.telemetry import Metrics
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("shopperd")
@@ -55,6 +56,7 @@ class AccountAtWork:
     sessions: int = 0
     burn_per_hour: float = 0.0
     destroys_pending: int = 0
+    destroys_stuck: int = 0
     shown: dict[str, object] = field(factory=dict)
 
     @property
@@ -101,6 +103,8 @@ class Context:
     """The deployment at work, shared by all jobs and requests.
 
     Attributes:
+        spool: where an accepted create is kept while the store takes nothing; None if there is no such place.
+        unrecorded: sessions whose machine is known to this process alone: neither the store nor the spool took its id.
         in_flight: requests that go on after the run that sent them; a stop waits for them.
         frozen: the kill switch as last read from the store; the store is the truth.
         stopping: no new work is begun.
@@ -114,6 +118,8 @@ class Context:
     wake: Waker
     changes: Changes = field(factory=Changes)
     gpus_shown: dict[str, set[str]] = field(factory=dict)
+    spool: Spool | None = None
+    unrecorded: set[UUID] = field(factory=set)
     in_flight: set[asyncio.Task[None]] = field(factory=set)
     frozen: bool = False
     stopping: bool = False
@@ -136,12 +142,21 @@ class Context:
         market.offers = tuple(other for other in market.offers if other.provider_id != offer.provider_id)
         market.by_id = {other.id: other for other in market.offers}
 
+    @property
+    def no_right(self) -> str:
+        """Why this process may not act now, "" if it may. Nothing is decided without what the store does not know yet."""
+        if self.stopping:
+            return "stopping"
+        if self.store.problem is not None:
+            return str(self.store.problem)
+        waiting = len(self.spool.waiting) if self.spool is not None else 0
+        if waiting or self.unrecorded:
+            return f"the store has not taken {waiting + len(self.unrecorded)} accepted creates yet"
+        return ""
+
     def authority(self, *, observing: int = 0) -> Authority:
         """Whether this process may act now."""
-        problem = self.store.problem
-        if self.stopping:
-            return Authority(no_right="stopping", observing=observing, frozen=self.frozen)
-        return Authority(no_right=str(problem) if problem else "", observing=observing, frozen=self.frozen)
+        return Authority(no_right=self.no_right, observing=observing, frozen=self.frozen)
 
 
 @define

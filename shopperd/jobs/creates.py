@@ -6,6 +6,7 @@ can be known: refused (a definite answer), accepted (an id), or unclear. Unclear
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Concatenate, ParamSpec
@@ -30,7 +31,7 @@ from shopperd.providers.contract import (
     Withheld,
 )
 from shopperd.reconcile import command_for
-from shopperd.store import StoreError, instances, meta, sessions
+from shopperd.store import AcceptedCreate, Spool, StoreError, instances, meta, sessions
 
 P = ParamSpec("P")
 
@@ -39,6 +40,12 @@ IDLE_SECONDS = 30.0
 
 RECORD_AGAIN_SECONDS = 1.0
 """An id that could not be recorded is tried again after this, for ever: it may be the only trace of a machine that bills."""
+
+SAY_AGAIN_TRIES = 60
+"""After so many more failures it is said again."""
+
+LOOK_AGAIN_SECONDS = 5.0
+"""While nothing may be begun the job looks this often whether that is over."""
 
 
 @define
@@ -50,6 +57,7 @@ class CreatesJob:
     name: str = "creates"
     must_finish: bool = True
     _in_flight: set[UUID] = field(factory=set, init=False)
+    _sent: set[UUID] = field(factory=set, init=False)
 
     @property
     def account(self) -> str:
@@ -77,8 +85,15 @@ class CreatesJob:
         ]
         if not waiting:
             return Report("no create was asked for")
-        if context.stopping or context.frozen:
-            return Report(f"{len(waiting)} creates wait: {'stopping' if context.stopping else 'frozen'}")
+        if context.no_right:
+            return Report(f"{len(waiting)} creates wait: {context.no_right}", again_in_seconds=LOOK_AGAIN_SECONDS)
+        if context.frozen:
+            return Report(f"{len(waiting)} creates wait: frozen")
+        if self.at.market.refreshed_at is None:
+            # After a start the offers are not known yet: an intent of before must not fail for that.
+            return Report(
+                f"{len(waiting)} creates wait: the market is not read yet", again_in_seconds=LOOK_AGAIN_SECONDS
+            )
         for session in waiting:
             self._in_flight.add(session.id)
             context.spawn(self._work(session), f"create {session.id}")
@@ -96,13 +111,14 @@ class CreatesJob:
             )
         finally:
             self._in_flight.discard(session.id)
+            self._sent.discard(session.id)
             self.context.wake("status", self.at.name)
 
     async def _create(self, session: Session) -> None:
         """Try offers until one is accepted, unclear, or the matter is refused."""
         refused: list[str] = []
         for offer in self._candidates(session):
-            if self.context.stopping:
+            if self.context.no_right:
                 return
             sent = await self.context.store.run(begin, session.id, offer, self.context.clock.now())
             if sent is None:
@@ -136,6 +152,10 @@ class CreatesJob:
             await self._record(note_withheld, session.id, str(error), context.clock.now())
             log.warning("create.withheld", session=str(session.id), detail=str(error))
             return None
+        except asyncio.CancelledError:
+            if session.id not in self._sent:
+                await self._record(note_withheld, session.id, "it was cut off before its turn", context.clock.now())
+            raise
         except OfferUnavailable as error:
             await self._record(note_refusal, session.id, str(error), context.clock.now())
             context.market_lost(self.at, offer)
@@ -148,7 +168,7 @@ class CreatesJob:
             await self._record(note_unclear, session.id, str(error), context.clock.now())
             log.warning("create.unclear", session=str(session.id), reason=error.outcome, detail=str(error))
         else:
-            await self._record(accept, session.id, created, offer, context.clock.now())
+            await self._record_accepted(session, created, offer, context.clock.now())
             log.info("create.accepted", session=str(session.id), instance=created.id)
             context.market_lost(self.at, offer)
             context.wake("destroys", self.at.name)
@@ -165,8 +185,15 @@ class CreatesJob:
 
     async def _ask_again(self, session: Session) -> None:
         """Ask once more when the request's turn has come: a freeze or an end may have come while it waited."""
-        if self.context.stopping or not await self.context.store.run(may_still_send, session.id):
-            raise Withheld("it was frozen, stopped or ended while it waited for its turn")
+        try:
+            wanted = await self.context.store.run(may_still_send, session.id)
+        except StoreError as error:
+            raise Withheld(f"the store could not be asked when its turn had come: {error}") from error
+        if not wanted:
+            raise Withheld("it was frozen or ended while it waited for its turn")
+        if self.context.no_right:
+            raise Withheld(f"while it waited for its turn: {self.context.no_right}")
+        self._sent.add(session.id)
 
     async def _record(
         self,
@@ -175,7 +202,7 @@ class CreatesJob:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> None:
-        """Write an outcome, trying for ever: losing it would leave a machine known only by its tag."""
+        """Write an outcome that rented nothing, or left that open, trying for ever: until then it is to be read as unclear."""
         while True:
             try:
                 await self.context.store.run(function, session_id, *args, **kwargs)
@@ -184,6 +211,59 @@ class CreatesJob:
                 await self.context.clock.sleep(RECORD_AGAIN_SECONDS)
             else:
                 return
+
+    async def _record_accepted(
+        self, session: Session, created: CreatedInstance, offer: Offer, answered_at: datetime
+    ) -> None:
+        """Write the id of a machine down: in the store, else in the spool, trying for ever. It may be its only trace."""
+        context = self.context
+        record = accepted_create(session, created, offer, answered_at)
+        told = {"session": str(session.id), "instance": created.id, "account": session.account}
+        tries = 0
+        try:
+            while True:
+                try:
+                    await context.store.run(accept, session.id, created, offer, context.clock.now())
+                except Exception as error:
+                    failed = await self._spool(record)
+                    if not failed:
+                        log.error("create.spooled", **told, detail=f"the store does not take it: {error}")
+                        return
+                    if tries % SAY_AGAIN_TRIES == 0 or not isinstance(error, StoreError):
+                        detail = f"this process alone knows the machine, do not stop it: {error}; spool: {failed}"
+                        log.error("create.not_recorded", **told, detail=detail)
+                    if not isinstance(error, StoreError):
+                        raise
+                    tries += 1
+                    context.unrecorded.add(session.id)
+                    await context.clock.sleep(RECORD_AGAIN_SECONDS)
+                else:
+                    return
+        except asyncio.CancelledError:
+            # The process ends, and whether a transaction went through is open: the spool is the last chance.
+            if context.spool is not None and (failed := _kept(context.spool, record)):
+                log.error("create.not_recorded", **told, detail=failed)
+            raise
+        finally:
+            context.unrecorded.discard(session.id)
+
+    async def _spool(self, record: AcceptedCreate) -> str:
+        """Keep a record in the spool; why that failed, "" if it did not."""
+        spool = self.context.spool
+        if spool is None:
+            return "there is none"
+        failed = await asyncio.to_thread(_kept, spool, record)
+        if failed:
+            self.context.metrics.store_spool_failures_total.inc()
+        return failed
+
+
+def _kept(spool: Spool, record: AcceptedCreate) -> str:
+    try:
+        spool.keep(record)
+    except StoreError as error:
+        return str(error)
+    return ""
 
 
 def begin(conn: Connection, session_id: UUID, offer: Offer, now: datetime) -> Session | None:
@@ -247,6 +327,25 @@ def accept(conn: Connection, session_id: UUID, created: CreatedInstance, offer: 
     elif session.instance_id is None:
         # It failed or ended while the answer was on its way: what it rented is an orphan of kind ended, by its tag.
         sessions.update(conn, evolve(accepted, instance_id=created.id))
+
+
+def accepted_create(session: Session, created: CreatedInstance, offer: Offer, answered_at: datetime) -> AcceptedCreate:
+    """What the spool keeps of a create that was accepted."""
+    return AcceptedCreate(
+        account=session.account,
+        provider=session.provider,
+        session_id=session.id,
+        instance_id=created.id,
+        tag=session.tag,
+        price_per_hour=created.price_per_hour,
+        offer_id=offer.id,
+        offer_provider_id=offer.provider_id,
+        offer_price_per_hour=offer.price_per_hour,
+        gpu=offer.gpu,
+        gpu_count=offer.gpu_count,
+        vram_gb=offer.vram_gb,
+        at=answered_at,
+    )
 
 
 def note_refusal(conn: Connection, session_id: UUID, why: str, now: datetime) -> None:

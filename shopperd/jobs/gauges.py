@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from datetime import datetime
 
+from shopperd.attempts import is_stuck
 from shopperd.jobs.context import AccountAtWork, Context
 from shopperd.model import HoldReason, InstanceState, OrphanKind, OrphanPhase, Ownership, SessionState
 from shopperd.reconcile import Account, Orphan, Plan, held_reasons
@@ -42,16 +43,18 @@ def show_account(context: Context, account: AccountAtWork, known: Account) -> No
 
 
 def show_destroys(context: Context, account: AccountAtWork, known: Account) -> None:
-    """How many destroys are not proven yet, and how old the oldest is."""
+    """How many destroys are not proven yet, how many of them are stuck, and how old the oldest is."""
     account.destroys_pending = len(known.jobs)
     context.metrics.destroys_pending.labels(**account.labels).set(len(known.jobs))
-    now = context.clock.now()
+    now, rules = context.clock.now(), context.settings.destroys
+    account.destroys_stuck = sum(is_stuck(job, rules, now) for job in known.jobs.values())
+    context.metrics.destroys_stuck.labels(**account.labels).set(account.destroys_stuck)
     oldest = max(((now - job.requested_at).total_seconds() for job in known.jobs.values()), default=0.0)
     context.metrics.destroy_oldest_age_seconds.labels(**account.labels).set(max(0.0, oldest))
 
 
-def show_plan(context: Context, account: AccountAtWork, plan: Plan) -> None:
-    """Orphans by kind and phase, what holds them, how old they are and what they cost by the hour."""
+def show_plan(context: Context, account: AccountAtWork, plan: Plan, known: Account) -> None:
+    """Orphans by kind and phase, what holds them and open destroys, how old they are and what they cost by the hour."""
     metrics, labels = context.metrics, account.labels
     account.plan = plan
     counts = Counter((orphan.kind, orphan.phase) for orphan in plan.orphans)
@@ -60,11 +63,12 @@ def show_plan(context: Context, account: AccountAtWork, plan: Plan) -> None:
         for kind in OrphanKind:
             for phase in OrphanPhase:
                 metrics.orphans.labels(**labels, kind=kind.value, phase=phase.value).set(counts[kind, phase])
-    held = held_reasons(plan.orphans)
+    held = Counter(held_reasons(plan.orphans))
+    held.update(job.hold for job in known.jobs.values() if job.hold is not None)
     if account.shown.get("holds") != held:
         account.shown["holds"] = held
         for reason in HoldReason:
-            metrics.holds.labels(**labels, reason=reason.value).set(held.get(reason, 0))
+            metrics.holds.labels(**labels, reason=reason.value).set(held[reason])
     now = context.clock.now()
     metrics.orphan_oldest_age_seconds.labels(**labels).set(
         max((_age(orphan, now) for orphan in plan.orphans), default=0.0)
@@ -84,6 +88,8 @@ def refresh_ages(context: Context) -> None:
     now = context.clock.now()
     metrics = context.metrics
     metrics.frozen.set(1 if context.frozen else 0)
+    metrics.store_spooled.set(len(context.spool.waiting) if context.spool is not None else 0)
+    metrics.creates_unrecorded.set(len(context.unrecorded))
     newest_market: dict[str, float] = {}
     for account in context.accounts.values():
         age = math.inf if account.last_complete_at is None else (now - account.last_complete_at).total_seconds()

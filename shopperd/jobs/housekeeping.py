@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from attrs import define
 
+from shopperd.attempts import HOUR_SECONDS
 from shopperd.jobs.context import Context, Report
 from shopperd.store import destroys, events, instances, memory, sessions
 
@@ -36,8 +37,11 @@ class HousekeepingJob:
         """Delete what is older than it has to be kept, batch by batch, and check the store."""
         store, rules, now = self.context.store, self.context.settings.store, self.context.clock.now()
         await store.check()
-        before_events = now - timedelta(seconds=rules.keep_events)
-        before_sessions = now - timedelta(seconds=rules.keep_sessions)
+        # The limits of an hour count the destroy requests that are in the trail.
+        before_events = now - timedelta(seconds=max(rules.keep_events, HOUR_SECONDS))
+        # What is forgotten cannot come back, and counts in no limit any more.
+        window = self.context.settings.sessions.resurrection_window
+        before_sessions = now - timedelta(seconds=max(rules.keep_sessions, window, HOUR_SECONDS))
         pruned = 0
         while (count := await store.run(events.prune, before_events, BATCH)) and not self.context.stopping:
             pruned += count

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from shopperd.model import DestroyJob, Event, Fleet, Instance, Session, Snapshot, Track
 from shopperd.reconcile import Account, Authority, Observed, observe, settle
 from shopperd.settings import AccountSettings, Settings
-from shopperd.sightings import merged
+from shopperd.sightings import merged, same_machine
 from shopperd.store import destroys, events, instances, memory, meta, sessions
 
 FROZEN_KEY = "frozen"
@@ -64,6 +64,7 @@ def load(
         spans=memory.spans(conn),
         restored_at=_read_moment(conn, RESTORED_KEY),
         last_complete_at=last_complete_at(conn, account.name),
+        missed_since=_missed_since(conn, account.name, settings.orphans.sightings),
     )
 
 
@@ -74,7 +75,7 @@ def record_snapshot(
     before = load(conn, account, settings, now, snapshot)
     observed = observe(before, snapshot, settings, now)
     if snapshot.complete:
-        meta.put(conn, _complete_key(account.name), snapshot.started_at.isoformat())
+        _note_complete(conn, account.name, snapshot.started_at, settings.orphans.sightings)
     return _write(conn, account, settings, before, observed, now)
 
 
@@ -83,7 +84,10 @@ def record_gone(
 ) -> Recorded:
     """Record instances that a single read has proven gone, unless something saw them again meanwhile."""
     before = load(conn, account, settings, now)
-    sure = [id_ for id_ in gone if (track := before.tracks.get(id_)) and track.gone_at is None and track.absences > 0]
+    enough = settings.orphans.sightings
+    sure = [
+        id_ for id_ in gone if (track := before.tracks.get(id_)) and track.gone_at is None and track.absences >= enough
+    ]
     observed = settle(before, sure, settings, now)
     return _write(conn, account, settings, before, observed, now)
 
@@ -102,6 +106,19 @@ def record_first_sight(conn: Connection, account: str, looked: Instance, now: da
         ever_seen=True,
     )
     instances.save(conn, account, [seen])
+
+
+def record_contradiction(conn: Connection, account: str, looked: Instance, now: datetime) -> None:
+    """Note that a single read shows an instance that listings miss: it is there, and its destroy has to be asked for again."""
+    current = instances.get(conn, account, looked.id)
+    if current is None or current.gone_at is not None or not same_machine(current.instance, looked):
+        return
+    instances.save(conn, account, [evolve(current, absences=0, last_seen_at=now, ever_seen=True)])
+    job = destroys.for_instance(conn, account, looked.id)
+    if job is not None and job.gone_at is None and job.accepted_at is not None:
+        destroys.update(conn, evolve(job, accepted_at=None))
+        message = f"the provider said yes, listings miss instance {looked.id}, and yet it is there"
+        append(conn, now, "destroy.contradicted", message, account, job.session_id, looked.id)
 
 
 def record_details(conn: Connection, account: str, looked: Instance) -> None:
@@ -200,7 +217,26 @@ def _read_moment(conn: Connection, key: str) -> datetime | None:
 
 def last_complete_at(conn: Connection, account: str) -> datetime | None:
     """When the newest complete snapshot of an account began."""
-    return _read_moment(conn, _complete_key(account))
+    starts = _complete_starts(conn, account)
+    return starts[-1] if starts else None
+
+
+def _missed_since(conn: Connection, account: str, sightings: int) -> datetime | None:
+    """When the oldest of so many newest complete snapshots began; None if there were fewer. One alone may have lied."""
+    starts = _complete_starts(conn, account)
+    return starts[-sightings] if len(starts) >= sightings else None
+
+
+def _note_complete(conn: Connection, account: str, started_at: datetime, sightings: int) -> None:
+    starts = [*_complete_starts(conn, account), started_at][-sightings:]
+    meta.put(conn, _complete_key(account), [start.isoformat() for start in starts])
+
+
+def _complete_starts(conn: Connection, account: str) -> list[datetime]:
+    """When the newest complete snapshots of an account began, oldest first."""
+    raw = meta.get(conn, _complete_key(account), [])
+    starts = raw if isinstance(raw, list) else [raw]  # one alone, as 0.1.0 wrote it
+    return [datetime.fromisoformat(start) for start in starts if isinstance(start, str)]
 
 
 def _complete_key(account: str) -> str:

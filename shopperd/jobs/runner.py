@@ -22,6 +22,12 @@ class Runner:
         self.last_ok: bool | None = None
         self._context = context
         self._runs = 0
+        self._idle_since = context.clock.monotonic()
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long it has not run, by a clock that nobody can set; 0 while it runs."""
+        return 0.0 if self.running is not None else self._context.clock.monotonic() - self._idle_since
 
     async def fire(self) -> None:
         """One run. It never raises, except when it is cancelled by other than a stop."""
@@ -46,6 +52,7 @@ class Runner:
                 raise
         finally:
             self.running = None
+            self._idle_since = self._context.clock.monotonic()
         if self.asked_again and not self._context.stopping:
             self.asked_again = False
             self._context.wake(self.job.name, self.job.account)

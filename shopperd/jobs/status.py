@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import define, field
 
 from shopperd.jobs.context import AccountAtWork, Context, Report, log
-from shopperd.jobs.knowledge import record_details, record_gone
+from shopperd.jobs.knowledge import record_contradiction, record_details, record_gone
 from shopperd.jobs.observer import look, show_settled
 from shopperd.model import Instance, Ownership, SessionState
 from shopperd.providers.contract import AuthFailed, InstanceNotFound, ProviderError, RateLimited
@@ -79,7 +79,7 @@ class StatusJob:
         for track in [track for track in missing if self._is_due(track.instance.id)][:READS_MAX]:
             id_ = track.instance.id
             try:
-                await self.at.provider.get_instance_status(id_)
+                looked = await self.at.provider.get_instance_status(id_)
             except InstanceNotFound:
                 gone.append(id_)
                 self._retries.pop(id_, None)
@@ -95,6 +95,8 @@ class StatusJob:
                 log.warning(
                     "instance.contradicted", instance=id_, detail="listings miss it, a single read shows it: not gone"
                 )
+                await self.context.store.run(record_contradiction, self.at.name, looked, self.context.clock.now())
+                self.context.wake("destroys", self.at.name)
         if not gone:
             return known
         recorded = await self.context.store.run(record_gone, self.at.settings, settings, gone, self.context.clock.now())

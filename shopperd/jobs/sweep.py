@@ -57,7 +57,7 @@ class SweepJob:
         made, known = await context.store.run(
             record_plan, self.at.settings, context.settings, context.authority(), context.clock.now(), fresh=fresh
         )
-        show_plan(context, self.at, made)
+        show_plan(context, self.at, made, known)
         show_destroys(context, self.at, known)
         if made.destroys:
             for job in made.destroys:

@@ -20,12 +20,15 @@ from shopperd.store.errors import (
 )
 from shopperd.store.meta import Binding, StoreIdentity
 from shopperd.store.paging import Page
+from shopperd.store.spool import AcceptedCreate, Spool
 
 __all__ = [
+    "AcceptedCreate",
     "BadCursor",
     "Binding",
     "Conflict",
     "Page",
+    "Spool",
     "Store",
     "StoreDamaged",
     "StoreError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ CONNECT_SECONDS = 5
 
 APPLICATION_ID = 0x73686F70
 """Written into the header of our SQLite files ("shop"), so that another program's database is never taken for ours."""
+
+SPOOL_SUFFIX = ".spool"
 
 
 def parse(url: str) -> URL:
@@ -59,6 +62,24 @@ def location(url: URL) -> str:
 def is_file(url: URL) -> bool:
     """Whether it is a SQLite file; else it is SQLite in memory or PostgreSQL."""
     return url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
+
+
+def spool_path(url: str, folder: Path) -> Path | None:
+    """Where the spool of a store belongs: beside its file, or in the folder for one on a server; None for one in memory.
+
+    Its name tells servers' stores apart, so that none is given what another one could not take.
+
+    Raises:
+        StoreUnreachable: the URL names no database that we can use.
+    """
+    parsed = parse(url)
+    if is_file(parsed):
+        path = Path(location(parsed))
+        return path.with_name(path.name + SPOOL_SUFFIX)
+    if parsed.get_backend_name() == "sqlite":
+        return None
+    mark = hashlib.blake2b(location(parsed).encode(), digest_size=4).hexdigest()
+    return folder / f"shopperd-{mark}{SPOOL_SUFFIX}"
 
 
 def sqlite_engine(path: Path | None, *, durable: bool = True) -> Engine:
@@ -121,7 +142,11 @@ def postgres_binding(conn: Connection) -> Binding:
     cluster = ""
     if conn.scalar(sa.text("SELECT has_function_privilege('pg_catalog.pg_control_system()', 'execute')")):
         cluster = conn.scalar(sa.text("SELECT system_identifier::text FROM pg_control_system()")) or ""
-    query = "SELECT datname AS name, oid::text AS number FROM pg_database WHERE datname = current_database()"
+    # A dump that is loaded into the same database makes its tables anew.
+    query = (
+        "SELECT datname AS name, oid::text || ':' || 'meta'::regclass::oid::text AS number"
+        " FROM pg_database WHERE datname = current_database()"
+    )
     row = conn.execute(sa.text(query)).one()
     return Binding(host=cluster, path=row.name, inode=row.number)
 

@@ -50,6 +50,14 @@ def page(
     return [Event(**row) for row in conn.execute(query).mappings()]
 
 
+def since(conn: Connection, kind: str, moment: datetime, *, account: str, instance: str | None = None) -> list[Event]:
+    """The events of one kind and account from that moment on, or those of one machine, oldest first."""
+    query = sa.select(events).where(events.c.kind == kind, events.c.account == account, events.c.at >= moment)
+    if instance is not None:
+        query = query.where(events.c.instance_id == instance)
+    return [Event(**row) for row in conn.execute(query.order_by(events.c.id)).mappings()]
+
+
 def last_id(conn: Connection) -> int:
     """The number of the newest event; 0 if there is none."""
     return conn.scalar(sa.select(sa.func.max(events.c.id))) or 0

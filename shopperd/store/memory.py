@@ -24,14 +24,19 @@ _EXTEND = sa.update(memory).where(memory.c.id == sa.bindparam("span")).values(la
 _SPANS = sa.select(memory.c.started_at, memory.c.last_beat_at).order_by(memory.c.id)
 
 
-def wake(conn: Connection, now: datetime) -> None:
-    """Open a new span: a start never continues an older one."""
+def wake(conn: Connection, now: datetime) -> datetime:
+    """Open a new span: a start never continues an older one. The answer is its first beat."""
     conn.execute(_OPEN, {"started_at": now, "last_beat_at": now})
     memo.room(conn, "memory").clear()
+    return now
 
 
-def beat(conn: Connection, now: datetime, max_gap_seconds: float) -> None:
-    """Extend the newest span, or open a new one if the last beat is further away than that, or lies in the future."""
+def beat(conn: Connection, now: datetime, max_gap_seconds: float, last: datetime | None = None) -> datetime:
+    """Extend the newest span, or open a new one if the last beat is further away than that, or lies in the future.
+
+    `last` is the beat that this process knows to be the newest one, as this function answered it; one that the store does not
+    have was lost, with whatever was written around it, and that breaks the span too.
+    """
     kept = memo.room(conn, "memory")
     if "newest" not in kept:
         kept["newest"] = conn.execute(_NEWEST).one_or_none()
@@ -39,14 +44,17 @@ def beat(conn: Connection, now: datetime, max_gap_seconds: float) -> None:
         return wake(conn, now)
     number, started_at, last_beat_at = kept["newest"]
     passed = now - last_beat_at
-    if passed > timedelta(seconds=max_gap_seconds) or passed < -BACKWARDS_TOLERATED:
+    is_lost = last is not None and last_beat_at < last
+    if is_lost or passed > timedelta(seconds=max_gap_seconds) or passed < -BACKWARDS_TOLERATED:
         return wake(conn, now)
     if passed > timedelta():
+        last_beat_at = now
         conn.execute(_EXTEND, {"span": number, "now": now})
         kept["newest"] = (number, started_at, now)
         if "spans" in kept:
             kept["spans"] = (*kept["spans"][:-1], MemorySpan(started_at, now))
-    return None
+    beaten: datetime = last_beat_at
+    return beaten
 
 
 def spans(conn: Connection, since: datetime | None = None) -> list[MemorySpan]:

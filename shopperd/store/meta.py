@@ -38,6 +38,10 @@ class Binding:
     inode: str
     continuous: bool = True
 
+    def continues(self, before: StoreIdentity) -> bool:
+        """Whether it is the very store that was bound before, be it on another host or device, and not a copy put in its place."""
+        return self.continuous and _number(self.inode) == _number(before.inode or "")
+
 
 @frozen
 class StoreIdentity:
@@ -121,6 +125,11 @@ def bind(conn: Connection, binding: Binding, now: datetime) -> bool:
 def _put(database: str) -> sa.Insert:
     statement = dialect.insert(database, meta)
     return statement.on_conflict_do_update(index_elements=["key"], set_={"value": statement.excluded.value})
+
+
+def _number(inode: str) -> str:
+    """The file's own number: that of its device differs from mount to mount."""
+    return inode.rpartition(":")[2]
 
 
 def _read(conn: Connection, key: str, shape: type[Any]) -> Any:

@@ -29,6 +29,7 @@ from shopperd.model import (
     Track,
 )
 from shopperd.reconcile import Orphan
+from shopperd.redaction import redact
 
 T = TypeVar("T")
 
@@ -130,7 +131,10 @@ class OfferAnswer:
 
 @frozen(slots=False)
 class OrphanAnswer:
-    """An instance that should not be; `hold_reason` is the guard that it waits for, null if none holds it."""
+    """An instance that should not be; `hold_reason` is the guard that it waits for, null if none holds it.
+
+    `attempts` and `stuck` are of its destroy: how often it was asked for, and whether a person should look at the machine.
+    """
 
     account: str
     instance_id: str
@@ -141,11 +145,19 @@ class OrphanAnswer:
     sightings: int
     price_per_hour: float | None
     hold_reason: HoldReason | None
+    attempts: int
+    stuck: bool
 
 
 @frozen(slots=False)
 class DestroyAnswer:
-    """A destroy that is recorded and carried out until its instance is proven gone."""
+    """A destroy that is recorded and carried out until its instance is proven gone.
+
+    Attributes:
+        next_attempt_at: when it is tried next, unless a guard holds it then.
+        stuck: it goes on for so long, or was asked for so often, that a person should look at the machine.
+        last_error: what the provider, or the guard, said to the newest try.
+    """
 
     account: str
     instance_id: str
@@ -156,6 +168,9 @@ class DestroyAnswer:
     attempts: int
     hold_reason: HoldReason | None
     gone_at: datetime | None
+    next_attempt_at: datetime
+    stuck: bool
+    last_error: str | None
 
 
 _OF_EVENT = tuple(attribute.name for attribute in fields(EventAnswer))
@@ -227,10 +242,12 @@ def orphan_answer(orphan: Orphan) -> OrphanAnswer:
         sightings=track.kind_sightings,
         price_per_hour=track.instance.price_per_hour,
         hold_reason=orphan.hold,
+        attempts=orphan.attempts,
+        stuck=orphan.stuck,
     )
 
 
-def destroy_answer(job: DestroyJob) -> DestroyAnswer:
+def destroy_answer(job: DestroyJob, *, stuck: bool) -> DestroyAnswer:
     """A destroy job."""
     return DestroyAnswer(
         account=job.account,
@@ -242,4 +259,7 @@ def destroy_answer(job: DestroyJob) -> DestroyAnswer:
         attempts=job.attempts,
         hold_reason=job.hold,
         gone_at=job.gone_at,
+        next_attempt_at=job.next_attempt_at,
+        stuck=stuck,
+        last_error=None if job.last_error is None else redact(job.last_error),
     )

@@ -10,6 +10,7 @@ from aiohttp import web
 from attrs import frozen
 from sqlalchemy import Connection
 
+from shopperd.attempts import is_stuck
 from shopperd.control import NotFound
 from shopperd.jobs.knowledge import last_complete_at
 from shopperd.model import InstanceState, Ownership, Track
@@ -46,8 +47,10 @@ async def destroy(request: web.Request) -> web.Response:
     read_query(request, NoQuery)
     asked = await read_body(request, ReasonBody)
     account, instance_id = request.match_info["account"], request.match_info["id"]
-    job = await request.app[DOOR].control.destroy(account, instance_id, asked.reason)
-    return answer(destroy_answer(job), status=202)
+    door = request.app[DOOR]
+    job = await door.control.destroy(account, instance_id, asked.reason)
+    stuck = is_stuck(job, door.context.settings.destroys, door.context.clock.now())
+    return answer(destroy_answer(job, stuck=stuck), status=202)
 
 
 @routes.post(f"{API}/instances/{{account}}/{{id}}/exempt")

@@ -9,6 +9,7 @@ from aiohttp import web
 from attrs import frozen
 
 from shopperd import __version__
+from shopperd.attempts import is_stuck
 from shopperd.jobs.context import AccountAtWork, Context
 from shopperd.jobs.knowledge import FROZEN_KEY
 from shopperd.jobs.runner import Runner
@@ -43,6 +44,7 @@ class AccountAnswer:
         detail: the same for people.
         instances: in the newest complete snapshot, foreign ones too.
         sessions: those that claim an instance.
+        destroys_stuck: pending ones that a person should look at.
         observing_sweeps: sweeps that still only look.
     """
 
@@ -60,6 +62,7 @@ class AccountAnswer:
     burn_per_hour: float
     destroys_pending: int
     destroys_held: int
+    destroys_stuck: int
     observing_sweeps: int
     budget_per_hour: float | None
     exclusive: bool
@@ -80,11 +83,12 @@ class JobAnswer:
 
 @frozen(slots=False)
 class StoreAnswer:
-    """Where the store is, and what is wrong with it."""
+    """Where the store is, and what is wrong with it; `spooled` creates were accepted and wait until it takes them."""
 
     location: str
     ok: bool
     problem: str | None
+    spooled: int
 
 
 @frozen(slots=False)
@@ -106,6 +110,7 @@ class StatusAnswer:
     jobs: Sequence[JobAnswer]
     burn_per_hour: float
     destroys_pending: int
+    destroys_stuck: int
     orphan_bound_seconds: float
 
 
@@ -125,11 +130,17 @@ async def status(request: web.Request) -> web.Response:
         frozen_reason=None if frozen_by is None else str(frozen_by.get("reason", "")),
         frozen_at=None if frozen_by is None else str(frozen_by.get("at", "")).replace("+00:00", "Z"),
         mode=context.settings.orphans.mode,
-        store=StoreAnswer(context.store.location, problem is None, None if problem is None else str(problem)),
+        store=StoreAnswer(
+            context.store.location,
+            problem is None,
+            None if problem is None else str(problem),
+            len(context.spool.waiting) if context.spool is not None else 0,
+        ),
         accounts=accounts,
         jobs=[_job(runner) for runner in door.schedule.runners],
         burn_per_hour=sum(account.burn_per_hour for account in accounts),
         destroys_pending=sum(account.destroys_pending for account in accounts),
+        destroys_stuck=sum(account.destroys_stuck for account in accounts),
         orphan_bound_seconds=published_bound_seconds(context.settings),
     )
     return answer(told)
@@ -155,6 +166,7 @@ async def _account(context: Context, account: AccountAtWork) -> AccountAnswer:
     orphans = () if plan is None else plan.orphans
     trouble = trouble_of(context, account)
     jobs = [] if now is None else list(now.known.jobs.values())
+    rules, at = context.settings.destroys, context.clock.now()
     return AccountAnswer(
         name=account.name,
         provider=account.provider_name,
@@ -162,7 +174,7 @@ async def _account(context: Context, account: AccountAtWork) -> AccountAnswer:
         reason=None if trouble is None else account.problem or "stale",
         detail=None if trouble is None else redact(trouble),
         last_complete_snapshot_at=account.last_complete_at,
-        snapshot_age_seconds=snapshot_age_seconds(account, context.clock.now()),
+        snapshot_age_seconds=snapshot_age_seconds(account, at),
         instances=account.instances if now is None else len(now.present),
         sessions=account.sessions if now is None else now.live_sessions,
         orphans=len(orphans),
@@ -170,6 +182,7 @@ async def _account(context: Context, account: AccountAtWork) -> AccountAnswer:
         burn_per_hour=account.burn_per_hour if now is None else now.burn_per_hour,
         destroys_pending=account.destroys_pending if now is None else len(jobs),
         destroys_held=sum(job.hold is not None for job in jobs),
+        destroys_stuck=account.destroys_stuck if now is None else sum(is_stuck(job, rules, at) for job in jobs),
         observing_sweeps=0 if now is None else now.observing,
         budget_per_hour=account.settings.budget_per_hour or None,
         exclusive=account.settings.exclusive,

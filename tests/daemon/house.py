@@ -25,7 +25,7 @@ from shopperd.settings import (
     WebSettings,
 )
 from shopperd.simulator import SimulatorServer, WorldSettings
-from shopperd.store import Store
+from shopperd.store import Spool, Store
 from shopperd.telemetry import Metrics
 
 ENVIRON = {"VAST": "a-good-vast-key", "DOCK": "a-good-dock-token", "DOCK_ID": "a-good-dock-id", "BAD": "bad-key"}
@@ -125,12 +125,13 @@ async def simulated(**more: Any) -> AsyncIterator[SimulatorServer]:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, folder: Path, environ: dict[str, str] | None = None
+    settings: Settings, folder: Path, environ: dict[str, str] | None = None, *, spooling: bool = True
 ) -> AsyncIterator[tuple[Daemon, Api]]:
-    """A daemon on a store in `folder`, stopped in good order at the end."""
+    """A daemon on a store in `folder`, with a spool beside it if `spooling`, stopped in good order at the end."""
     clock, metrics = SystemClock(), Metrics(CollectorRegistry())
     store = await asyncio.to_thread(Store.open, f"sqlite:///{folder / 'shopperd.db'}", clock=clock, metrics=metrics)
-    daemon = Daemon(settings, store, metrics, clock, environ=environ or ENVIRON)
+    spool = Spool.open(folder / "shopperd.db.spool") if spooling else None
+    daemon = Daemon(settings, store, metrics, clock, environ=environ or ENVIRON, spool=spool)
     await daemon.start()
     try:
         async with aiohttp.ClientSession() as session:

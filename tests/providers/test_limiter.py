@@ -483,3 +483,15 @@ def test_the_accounts_own_spacing_is_never_longer_than_what_an_operator_set(
     overrides: LimitSettings, expected: float
 ) -> None:
     assert Pacer(Published(shared=0.6), overrides, random.Random(3)).shared.interval == expected
+
+
+# What peers got wrong.
+
+
+def test_clients_that_are_refused_again_and_again_do_not_come_back_together_either() -> None:
+    subjects = [Pacer(PUBLISHED, LimitSettings(), random.Random(seed)) for seed in (1, 2, 3)]
+    for round_ in range(5):
+        now = round_ * 1000.0
+        waits = [subject.refused(Endpoint.LIST, now).seconds for subject in subjects]
+        assert len({round(wait, 3) for wait in waits}) == len(subjects)
+        assert min(waits) >= min(2.0**round_, INTERVAL_SECONDS_MAX)

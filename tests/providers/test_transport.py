@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shopperd.providers.contract import (
+    GATE,
     AuthFailed,
     BadAnswer,
     InstanceNotFound,
@@ -16,6 +17,7 @@ from shopperd.providers.contract import (
     RateLimited,
     Refused,
     Unclear,
+    Withheld,
 )
 from shopperd.providers.limiter import Blocks, Endpoint, Limiter, Published
 from shopperd.providers.transport import (
@@ -324,3 +326,39 @@ def test_a_cleaned_text_is_short_printable_and_without_the_hidden_values(text: s
     cleaned = clean(text, tuple(hidden))
     assert len(cleaned) <= WORDS_MAX
     assert cleaned.isprintable() or not cleaned
+
+
+# The gate.
+
+
+async def test_a_call_whose_turn_has_come_can_still_be_withheld(clock: FakeClock, metrics: Metrics) -> None:
+    subject, sender, _ = transport(clock, metrics, Reply(200))
+    await subject.call(LIST, nothing_special)
+    asked: list[float] = []
+
+    async def refuse() -> None:
+        asked.append(clock.monotonic())
+        raise Withheld("frozen meanwhile")
+
+    gate = GATE.set(refuse)
+    try:
+        with pytest.raises(Withheld):
+            await subject.call(LIST, nothing_special)
+    finally:
+        GATE.reset(gate)
+    assert asked == [1.0]
+    assert len(sender.requests) == 1
+
+
+async def test_a_gate_that_is_open_lets_its_call_pass(clock: FakeClock, metrics: Metrics) -> None:
+    subject, sender, _ = transport(clock, metrics, Reply(200))
+
+    async def agree() -> None:
+        assert sender.requests == []
+
+    gate = GATE.set(agree)
+    try:
+        await subject.call(LIST, nothing_special)
+    finally:
+        GATE.reset(gate)
+    assert len(sender.requests) == 1

@@ -37,7 +37,7 @@ def bound_seconds(settings: Settings, orphans: int) -> float:
     rules = settings.orphans
     jumped = rules.grace + rules.sightings * settings.jobs.sweep.interval
     total = published_bound_seconds(settings, place=max(1, orphans), listing=30.0)
-    total += settings.sessions.create_deadline + jumped + settings.destroys.retry_max + SLACK_SECONDS
+    total += settings.sessions.create_deadline + jumped + settings.destroys.retry_stuck + SLACK_SECONDS
     per_sweep = rules.max_destroys_per_sweep
     if rules.max_share_per_hour < 1.0:
         # What was carried out in the safety phase counts towards the first hour.

@@ -31,6 +31,21 @@ def test_a_page_begins_after_a_number_and_can_run_backwards(store: Store) -> Non
     assert store.run_sync(events.page, after=others[2]) == []
 
 
+def test_the_events_of_one_kind_since_a_moment_are_of_one_account_or_one_machine(store: Store) -> None:
+    for minutes, machine in enumerate(("m1", "m1", "m2", None)):
+        mine = _event(minutes, account="main", instance_id=machine)
+        for event in (mine, evolve(mine, account="other"), evolve(mine, kind="test.other")):
+            store.run_sync(events.append, event)
+    since = START + timedelta(minutes=1)
+    found = store.run_sync(events.since, "test.happened", since, account="main")
+    assert [(event.at, event.instance_id) for event in found] == [
+        (since, "m1"),
+        (START + timedelta(minutes=2), "m2"),
+        (START + timedelta(minutes=3), None),
+    ]
+    assert store.run_sync(events.since, "test.happened", since, account="main", instance="m1") == found[:1]
+
+
 def test_a_page_can_be_of_one_session_instance_or_account(store: Store) -> None:
     one = store.run_sync(events.append, _event(0, account="main", session_id=UUID(int=1), instance_id="m1"))
     store.run_sync(events.append, _event(1, account="other", session_id=UUID(int=2), instance_id="m2"))

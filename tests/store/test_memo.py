@@ -163,7 +163,7 @@ class Writes(RuleBasedStateMachine):
 
 
 def test_what_is_kept_is_what_reading_again_would_give() -> None:
-    run_state_machine_as_test(Writes, settings=settings(max_examples=25, stateful_step_count=30, deadline=None))
+    run_state_machine_as_test(Writes, settings=settings(max_examples=12, stateful_step_count=20, deadline=None))
 
 
 def test_what_another_program_writes_is_seen(open_store: Callable[..., Store], sqlite_path: Path) -> None:

@@ -64,3 +64,10 @@ async def test_the_time_of_requests_is_measured_by_route_alone(client: Client) -
     await client.get("/healthz")
     found = await scrape(client)
     assert found["shopperd_http_request_duration_seconds_count", (("route", "/healthz"),)] == 1
+
+
+async def test_what_was_never_read_is_infinitely_old_and_not_fresh(client: Client, deployment: Deployment) -> None:
+    deployment.seen("dock")
+    found = await scrape(client)
+    assert found["shopperd_snapshot_age_seconds", (("account", "main"), ("provider", "vastai"))] == float("inf")
+    assert found["shopperd_snapshot_age_seconds", (("account", "dock"), ("provider", "tensordock"))] == 0

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 import pytest
+from attrs import evolve
 
 from shopperd.model import InstanceState, Ownership, SessionState
 from shopperd.store import destroys, instances
@@ -91,6 +92,17 @@ class TestDestroy:
         assert (told["instance_id"], told["origin"], told["reason"]) == ("7", "command", "too dear")
         assert deployment.store.run_sync(destroys.for_instance, "main", "7") is not None
         assert (await (await client.get(f"/api/v1/sessions/{session.id}")).json())["state"] == "ending"
+
+    async def test_a_destroy_tells_how_it_goes(self, client: Client, deployment: Deployment) -> None:
+        deployment.track("7", deployment.session(1, instance_id="7").id)
+        told = await (await client.post(f"{INSTANCES}/main/7/destroy", json=WHY)).json()
+        assert (told["attempts"], told["stuck"], told["last_error"]) == (0, False, None)
+        assert told["next_attempt_at"] == "2026-11-22T22:00:00Z"
+        job = deployment.store.run_sync(destroys.for_instance, "main", "7")
+        assert job is not None
+        deployment.store.run_sync(destroys.update, evolve(job, attempts=20, last_error="refused: locked"))
+        told = await (await client.post(f"{INSTANCES}/main/7/destroy", json=WHY)).json()
+        assert (told["attempts"], told["stuck"], told["last_error"]) == (20, True, "refused: locked")
 
     async def test_an_unknown_one_of_our_form_can_be_destroyed_by_hand(
         self, client: Client, deployment: Deployment

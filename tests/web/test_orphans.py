@@ -1,6 +1,7 @@
 """Orphans and plans over HTTP."""
 
 import pytest
+from attrs import evolve
 
 from shopperd.jobs.sweep import observing_key
 from shopperd.store import destroys, events, meta
@@ -9,7 +10,7 @@ from tests.web.deployment import Deployment
 
 FIELDS = {
     *("account", "instance_id", "session_id", "kind", "phase", "first_seen_at", "sightings", "price_per_hour"),
-    "hold_reason",
+    *("hold_reason", "attempts", "stuck"),
 }
 
 
@@ -37,6 +38,16 @@ async def test_orphans_are_listed_with_phase_and_hold(client: Client, ripe: Depl
     ]
     assert document["items"][0]["sightings"] == 3
     assert document["next"] is None
+
+
+async def test_a_stuck_destroy_is_told_with_its_orphan(client: Client, ripe: Deployment) -> None:
+    await client.post("/api/v1/instances/main/7/destroy", json={"reason": "done"})
+    job = ripe.store.run_sync(destroys.for_instance, "main", "7")
+    assert job is not None
+    ripe.store.run_sync(destroys.update, evolve(job, attempts=20))
+    document = await (await client.get("/api/v1/orphans")).json()
+    told = {item["instance_id"]: (item["attempts"], item["stuck"]) for item in document["items"]}
+    assert told == {"7": (20, True), "8": (0, False), "9": (0, False)}
 
 
 async def test_what_is_held_says_why(client: Client, ripe: Deployment) -> None:

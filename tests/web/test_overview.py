@@ -1,10 +1,13 @@
 """Status and accounts."""
 
+from pathlib import Path
+
 from attrs import evolve
 
 from shopperd import __version__
 from shopperd.jobs.sweep import observing_key
-from shopperd.store import meta
+from shopperd.store import Spool, destroys, meta
+from tests.store.test_spool import accepted
 from tests.web.conftest import Client
 from tests.web.deployment import Deployment
 
@@ -94,6 +97,27 @@ async def test_pending_destroys_are_counted(client: Client, deployment: Deployme
     await client.post("/api/v1/instances/main/7/destroy", json={"reason": "done"})
     assert (await account(client))["destroys_pending"] == 1
     assert (await account(client, "dock"))["destroys_pending"] == 0
+
+
+async def test_stuck_destroys_are_counted(client: Client, deployment: Deployment) -> None:
+    for number in (7, 8):
+        deployment.track(str(number), deployment.session(number, instance_id=str(number)).id)
+        await client.post(f"/api/v1/instances/main/{number}/destroy", json={"reason": "done"})
+    job = deployment.store.run_sync(destroys.for_instance, "main", "7")
+    assert job is not None
+    deployment.store.run_sync(destroys.update, evolve(job, attempts=20))
+    assert (await account(client))["destroys_stuck"] == 1
+    status = await (await client.get("/api/v1/status")).json()
+    assert (status["destroys_pending"], status["destroys_stuck"]) == (2, 1)
+
+
+async def test_what_waits_in_the_spool_is_counted(client: Client, deployment: Deployment, tmp_path: Path) -> None:
+    assert (await (await client.get("/api/v1/status")).json())["store"]["spooled"] == 0
+    spool = deployment.context.spool = Spool.open(tmp_path / "spool")
+    spool.keep(accepted(1))
+    assert (await (await client.get("/api/v1/status")).json())["store"]["spooled"] == 1
+    assert "shopperd_store_spooled 1.0" in await (await client.get("/metrics")).text()
+    spool.close()
 
 
 async def test_a_budget_is_told_and_none_is_null(client: Client, deployment: Deployment) -> None:

@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 
 from shopperd.lifecycle import moved
-from shopperd.model import SessionState
+from shopperd.model import CreateOutcome, SessionState
 from shopperd.store import Store, sessions
 from shopperd.telemetry import Metrics
 from tests.clocks import FakeClock
@@ -301,3 +301,26 @@ class TestExtend:
         session = deployment.session(1, state=SessionState.ENDED)
         assert (await client.post(f"{SESSIONS}/{session.id}/extend", json={"lifetime": 9})).status == 409
         assert (await client.post(f"{SESSIONS}/{NOBODY}/extend", json={"lifetime": 9})).status == 404
+
+
+class TestWhatPeersGotWrong:
+    @pytest.mark.parametrize("outcome", [CreateOutcome.SENT, CreateOutcome.UNCLEAR])
+    async def test_a_session_whose_create_is_open_is_not_over_when_it_is_ended(
+        self, client: Client, deployment: Deployment, outcome: CreateOutcome
+    ) -> None:
+        session = deployment.session(1, state=SessionState.CREATING, create_outcome=outcome)
+        response = await client.post(f"{SESSIONS}/{session.id}/end")
+        assert (await response.json())["state"] == "ending"
+
+    async def test_a_session_that_was_never_sent_is_over_when_it_is_ended(
+        self, client: Client, deployment: Deployment
+    ) -> None:
+        session = deployment.session(1, state=SessionState.CREATING, create_outcome=CreateOutcome.NONE)
+        response = await client.post(f"{SESSIONS}/{session.id}/end")
+        assert (await response.json())["state"] == "ended"
+
+    async def test_what_is_on_its_way_counts_towards_the_budget(self, client: Client, deployment: Deployment) -> None:
+        at = deployment.context.accounts["main"]
+        at.settings = evolve(at.settings, budget_per_hour=1.0)
+        deployment.offers(offer(1, 0.4), offer(2, 0.4), offer(3, 0.4))
+        assert [(await client.post(SESSIONS, json=WISH)).status for _ in range(3)] == [201, 201, 409]

@@ -26,8 +26,9 @@ from shopperd.providers.limiter import Endpoint
 from shopperd.providers.tensordock.fields import flag
 
 _NOT_FOUND = re.compile(r"\bnot found\b|\bdoes ?n[o']t exist\b|\bno such\b|\balready (terminated|deleted)\b", re.I)
+_INSTANCE = re.compile(r"\b(instances?|servers?|vms?|virtual ?machines?|machines?)\b", re.I)
 _NOT_AN_INSTANCE = re.compile(
-    r"\b(routes?|endpoints?|paths?|pages?|urls?|tokens?|keys?|users?|organi[sz]ations?)\b", re.I
+    r"\b(routes?|endpoints?|paths?|pages?|urls?|tokens?|keys?|users?|accounts?|organi[sz]ations?|hosts?)\b", re.I
 )
 _UNAVAILABLE = re.compile(
     r"\bno available nodes\b|\bhost ?node (is )?(unavailable|not found|offline)\b|\bno available public ips?\b"
@@ -61,8 +62,10 @@ class Complaint:
 
     @property
     def says_not_found(self) -> bool:
-        """Whether it denies that there is such an instance, rather than such a route or key."""
-        return _NOT_FOUND.search(self.words) is not None and _NOT_AN_INSTANCE.search(self.words) is None
+        """Whether it denies that there is such an instance: it must name one, since a bare "Not Found" is any missing route's."""
+        words = self.words
+        names_one = _INSTANCE.search(words) is not None and _NOT_AN_INSTANCE.search(words) is None
+        return names_one and _NOT_FOUND.search(words) is not None
 
     @property
     def is_conflict(self) -> bool:

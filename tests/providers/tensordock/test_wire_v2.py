@@ -362,3 +362,12 @@ async def test_the_start_up_commands_reach_cloud_init() -> None:
     assert any("SHOPPERD_TAG" in line and TAG in line for line in commands)
     assert any("echo hi" in line for line in commands)
     assert json.dumps(commands).count("A=1") >= 1
+
+
+@pytest.mark.parametrize("word", ["stopped", "Stopped", "stoppeddisassociated", "StoppedDisassociated", "outbid"])
+async def test_a_stopped_machine_stays_listed(word: str) -> None:
+    row = {"id": VM, "name": TAG, "status": word}
+    provider, _ = account("v2", answer({"data": [row]}), answer(row))
+    (listed,) = (await provider.list_all_instances()).instances
+    shown = await provider.get_instance_status(VM)
+    assert listed.state is shown.state is InstanceState.STOPPED

@@ -515,3 +515,62 @@ async def test_every_recording_is_an_answer_or_an_error_of_the_contract_on_every
         (came,) = await asyncio.gather(call, return_exceptions=True)
         assert isinstance(came, ProviderError) or not isinstance(came, BaseException)
         assert KEY not in str(came)
+
+
+# What peers got wrong.
+
+
+@pytest.mark.parametrize("rows", [None, 0])
+async def test_an_empty_page_is_not_the_whole_where_the_api_counts_machines(
+    clock: FakeClock, metrics: Metrics, rows: int | None
+) -> None:
+    snapshot = await listed(clock, metrics, page(total=3, instances_found=rows))
+    assert (snapshot.complete, snapshot.reason, snapshot.instances) == (False, "count_mismatch", ())
+
+
+async def test_a_cursor_that_comes_again_is_no_end_even_where_the_count_agrees(
+    clock: FakeClock, metrics: Metrics
+) -> None:
+    pages = [page(machine(1), total=2, token="a"), page(machine(2), total=2, token="a")]
+    snapshot = await listed(clock, metrics, *pages)
+    assert (snapshot.complete, snapshot.reason) == (False, "cursor_repeated")
+
+
+async def test_a_retired_route_is_no_empty_account_whatever_list_comes_with_it(
+    clock: FakeClock, metrics: Metrics
+) -> None:
+    with pytest.raises(BadAnswer, match="retired"):
+        await listed(clock, metrics, page(total=0, success=None, error="deprecated_endpoint"))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        recorded("show_gateway"),
+        recorded("show_bad_key"),
+        recorded("destroy_route"),
+        reply(b"<html>not found</html>", 404),
+        reply({"error": "auth_error", "msg": "no such instance"}, 404),
+        reply({"detail": "Not Found"}, 404),
+        reply({"error": "not_found"}),
+        reply(b"", 404),
+        reply(b"", 410),
+        reply({}),
+    ],
+    ids=lambda answer: f"{answer.status} {answer.body[:40]!r}",
+)
+async def test_words_of_anybody_else_never_say_that_an_instance_is_gone(
+    clock: FakeClock, metrics: Metrics, answer: Reply
+) -> None:
+    vast, _ = account(clock, metrics, answer)
+    for call in (vast.get_instance_status("61200001"), vast.destroy_instance("61200001")):
+        with pytest.raises(ProviderError) as caught:
+            await call
+        assert not isinstance(caught.value, InstanceNotFound)
+
+
+@pytest.mark.parametrize("name", ["show_null", "show_not_found"])
+async def test_its_own_words_do(clock: FakeClock, metrics: Metrics, name: str) -> None:
+    vast, _ = account(clock, metrics, recorded(name))
+    with pytest.raises(InstanceNotFound):
+        await vast.get_instance_status("61200001")
