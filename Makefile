@@ -20,24 +20,37 @@ help: ## this list
 demo: .venv/.run ## the daemon against the built-in simulator, with troubles on; SECONDS=60 ends by itself with a summary
 	@$(BIN)/shopperd demo $(if $(SECONDS),--seconds $(SECONDS))
 
+.PHONY: observe
+observe: .venv/.run ## the demo, watched by a Prometheus with shopperd's rules and alerts; needs the prometheus program; SECONDS=60
+	@$(BIN)/python scripts/observe $(if $(SECONDS),--seconds $(SECONDS))
+
 # The workers must collect the same tests in the same order, also where a parameter is a set: hence the fixed hash seed.
 .PHONY: test
 test: .venv/.dev ## the tests; ARGS="-k sweep" is handed to pytest
-	PYTHONHASHSEED=0 $(BIN)/pytest -m "not clients and not system" -n auto --maxprocesses 4 $(ARGS)
+	PYTHONHASHSEED=0 $(BIN)/pytest -m "not clients and not system and not deploy" -n auto --maxprocesses 4 $(ARGS)
 
 .PHONY: test-system
 test-system: .venv/.dev ## the daemon as a process: signals, crashes, bad stores; the slow ones too
 	$(BIN)/pytest tests/system $(ARGS)
 
+.PHONY: test-deploy
+test-deploy: .venv/.dev ## rules, alerts and dashboards, with promtool and a live Prometheus where there are such
+	PYTHONHASHSEED=0 $(BIN)/pytest tests/deploy $(ARGS)
+
 .PHONY: test-clients
 test-clients: .venv/.dev $(CLIENTS:%=.venv-clients/%/.installed) ## the marketplaces' official and public clients against the simulator
 	SHOPPERD_TEST_CLIENTS=required $(BIN)/pytest -m clients tests/clients $(ARGS)
+
+.PHONY: mutants
+mutants: .venv/.dev ## other tools' bugs, put into copies of shopperd one by one: the tests must notice each; ARGS="-k create --jobs 4"
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 .PHONY: lint
 lint: .venv/.dev ## style, format, types and the house's import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --explicit-package-bases deploy tests/deploy
 	$(BIN)/lint-imports
 
 .PHONY: format

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import sys
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from uuid import UUID
 
 import structlog
 from aiohttp import web
@@ -40,7 +42,7 @@ from shopperd.schedule import SWEEP_LATER_SHARE, Schedule
 from shopperd.secrets import Secret, read_all, read_web_token
 from shopperd.settings import AccountSettings, Settings, SettingsError
 from shopperd.settings_file import load, state_folder, store_url
-from shopperd.store import Binding, Spool, Store, StoreError, memory, meta
+from shopperd.store import Binding, Spool, Store, StoreError, StoreLocked, lease, memory, meta
 from shopperd.store.databases import spool_path
 from shopperd.telemetry import Metrics, register_process_collectors
 from shopperd.web import Health, make_app
@@ -53,6 +55,9 @@ BEAT_SECONDS = 5.0
 
 GAP_BEATS = 6
 """So many heartbeats may be missed before the memory counts as broken: a busy disk, not a lost hour."""
+
+LEASE_SHARE = 2 / 3
+"""A process stops acting after this share of its lease: what it began by then is over before another one may begin."""
 
 LAG_SECONDS_MAX = 30.0
 """An event loop that has not turned for so long is not alive."""
@@ -95,6 +100,7 @@ class Daemon:
         self._environ = environ
         self._sender = sender
         self._stop = asyncio.Event()
+        self._process = UUID(int=clock.random.getrandbits(128), version=4)
         self._beat_task: asyncio.Task[None] | None = None
         self._turned_at = clock.monotonic()
         self._runner: web.AppRunner | None = None
@@ -108,10 +114,12 @@ class Daemon:
             StoreError: the store cannot be written.
             OSError: the listener's address is taken.
         """
-        context, now = self.context, self.context.clock.now()
+        context = self.context
         secrets = read_all(context.settings, self._environ)
         token = read_web_token(context.settings, self._environ)
         enabled = [account for account in context.settings.accounts.values() if account.enabled]
+        await self._wait_for_lease()
+        now = context.clock.now()
         fresh = await context.store.run(
             take_up, context.store.binding, context.settings, now, created=context.store.created
         )
@@ -173,6 +181,8 @@ class Daemon:
             await account.provider.close()
         with contextlib.suppress(StoreError):
             await context.store.run(memory.beat, context.clock.now(), gap_seconds(context.settings))
+            if context.store.binding.shared:
+                await context.store.run(lease.release, self._process)
         await context.store.close()
         if context.spool is not None:
             context.spool.close()
@@ -264,6 +274,35 @@ class Daemon:
         host = f"[{rules.host}]" if ":" in rules.host else rules.host
         self.url = f"http://{host}:{self.port}"
 
+    async def _wait_for_lease(self) -> None:
+        """Take the right to act on a store that others can open; one that died without a word holds it for a while."""
+        context = self.context
+        if not context.store.binding.shared:
+            return
+        seconds = lease_seconds(context.settings)
+        patience = context.clock.monotonic() + 2 * seconds
+        while (other := await self._renew_lease()) is not None:
+            if context.clock.monotonic() >= patience:
+                raise StoreLocked(
+                    context.store.location,
+                    f"another shopperd holds it, and renewed that until {other.until.isoformat()}; stop that one, or give this "
+                    "one a database of its own",
+                )
+            log.warning("store.held", until=other.until.isoformat(), detail="waits for another shopperd's lease to end")
+            await context.clock.sleep(seconds / 10)
+
+    async def _renew_lease(self) -> lease.Holder | None:
+        context, asked = self.context, self.context.clock.monotonic()
+        seconds = lease_seconds(context.settings)
+        other = await context.store.run(lease.hold, self._process, context.clock.now(), seconds)
+        if other is None:
+            # Sooner than by the row, so that nothing that this process begins can be late.
+            context.acts_until = asked + seconds * LEASE_SHARE
+        else:
+            context.acts_until = -math.inf
+            log.error("store.held", until=other.until.isoformat(), detail="another shopperd acts on this store")
+        return other
+
     async def _beat(self) -> None:
         """Keep the store's memory unbroken, give it what the spool holds, and measure how late the loop turns."""
         context = self.context
@@ -275,6 +314,10 @@ class Daemon:
             self._turned_at = context.clock.monotonic()
             context.metrics.event_loop_lag_seconds.set(max(0.0, self._turned_at - due))
             had_no_right = context.no_right
+            if context.store.binding.shared:
+                with contextlib.suppress(StoreError):
+                    if await self._renew_lease() is not None:
+                        self.request_stop()  # two would watch and only one act; whoever restarts this one has it wait its turn
             for runner in self.schedule.catch_up():
                 log.warning("job.overdue", job=runner.job.name, account=runner.job.account)
             try:
@@ -326,6 +369,11 @@ def take_up(conn: Connection, binding: Binding, settings: Settings, now: datetim
 def beat_seconds(settings: Settings) -> float:
     """Seconds between two heartbeats of the store's memory."""
     return min(BEAT_SECONDS, settings.jobs.status.interval)
+
+
+def lease_seconds(settings: Settings) -> float:
+    """For so many seconds a process that does not renew it keeps the right to act on a shared store."""
+    return gap_seconds(settings)
 
 
 def gap_seconds(settings: Settings) -> float:

@@ -371,10 +371,6 @@ class Event:
     id: int = 0
 
 
-SPAN_MARGIN = timedelta(seconds=60)
-"""A provider's clock and ours may differ by so much, and a beat may be lost with a database that fails over."""
-
-
 @frozen
 class MemorySpan:
     """A run of heartbeats without a gap: what happened inside of it cannot have been missed or forgotten."""
@@ -382,6 +378,6 @@ class MemorySpan:
     started_at: datetime
     last_beat_at: datetime
 
-    def covers(self, moment: datetime) -> bool:
-        """Whether the store's memory was awake at that moment, which may be told by a clock that differs a little from ours."""
-        return self.started_at + SPAN_MARGIN <= moment <= self.last_beat_at - SPAN_MARGIN
+    def covers(self, moment: datetime, margin: timedelta = timedelta()) -> bool:
+        """Whether the store's memory was awake at that moment, and by so much before and after it."""
+        return self.started_at + margin <= moment <= self.last_beat_at - margin

@@ -40,6 +40,10 @@ from shopperd.settings import OrphanSettings, Settings
 from shopperd.sightings import COUNT_MAX, fleet_after, is_present, is_settled, same_machine, tally
 
 
+BIRTH_MARGIN = timedelta(seconds=60)
+"""A provider's clock and ours may differ by so much, and a beat may be lost with a database that fails over."""
+
+
 @frozen
 class Account:
     """What the store knows of one account before a snapshot.
@@ -341,7 +345,7 @@ def first_hold(
         return HoldReason.FROZEN
     if settings.mode == "report":
         return HoldReason.REPORT_MODE
-    unproven = _ownership_hold(account, track, origin)
+    unproven = _ownership_hold(account, track, origin, settings)
     if unproven is not None:
         return unproven
     tagged = account.sessions.get(instance.session_id) if instance.session_id is not None else None
@@ -357,7 +361,9 @@ def first_hold(
     return None
 
 
-def _ownership_hold(account: Account, track: Track, origin: DestroyOrigin) -> HoldReason | None:
+def _ownership_hold(
+    account: Account, track: Track, origin: DestroyOrigin, settings: OrphanSettings
+) -> HoldReason | None:
     instance = track.instance
     bound_to = account.bindings.get(instance.id)
     if bound_to is not None and holds_binding(bound_to):
@@ -373,10 +379,11 @@ def _ownership_hold(account: Account, track: Track, origin: DestroyOrigin) -> Ho
         return HoldReason.NOT_OURS
     if not account.exclusive:
         return HoldReason.NOT_EXCLUSIVE
-    return None if _remembers_its_birth(account, track) else HoldReason.MEMORY_BROKEN
+    margin = min(BIRTH_MARGIN, timedelta(seconds=settings.grace))
+    return None if _remembers_its_birth(account, track, margin) else HoldReason.MEMORY_BROKEN
 
 
-def _remembers_its_birth(account: Account, track: Track) -> bool:
+def _remembers_its_birth(account: Account, track: Track, margin: timedelta) -> bool:
     """Whether the store's memory was awake when the instance was made.
 
     Where the provider does not tell when that was, it was between the newest complete snapshot that did not hold it and its
@@ -384,7 +391,7 @@ def _remembers_its_birth(account: Account, track: Track) -> bool:
     """
     born = track.instance.started_at
     if born is not None:
-        return any(span.covers(born) for span in account.spans)
+        return any(span.covers(born, margin) for span in account.spans)
     missed = track.missed_at
     if missed is None:
         return False

@@ -796,3 +796,11 @@ def test_what_a_clock_that_was_ahead_has_noted_is_not_waited_for() -> None:
     known = watch(known, *rounds(instance("a", 1), count=4))
     assert known.tracks["a"].first_seen_at < LATER
     assert [made.instance_id for made in planned(known).destroys] == ["a"]
+
+
+def test_a_birth_at_the_very_edge_of_the_memory_is_not_remembered() -> None:
+    spans = (MemorySpan(NOW - timedelta(minutes=50, seconds=20), LATER),)
+    held = ripe(account(exclusive=True, spans=spans), instance("a", 7))
+    assert planned(held).orphans[0].hold is HoldReason.MEMORY_BROKEN, "the provider's clock may be behind ours"
+    spans = (MemorySpan(NOW - timedelta(minutes=52), LATER),)
+    assert planned(evolve(held, spans=spans)).destroys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Coroutine, Mapping
 from datetime import datetime
 from typing import Protocol
@@ -106,6 +107,7 @@ class Context:
         spool: where an accepted create is kept while the store takes nothing; None if there is no such place.
         unrecorded: sessions whose machine is known to this process alone: neither the store nor the spool took its id.
         in_flight: requests that go on after the run that sent them; a stop waits for them.
+        acts_until: by the monotonic clock, until when this process may act on a store that others can open too.
         frozen: the kill switch as last read from the store; the store is the truth.
         stopping: no new work is begun.
     """
@@ -121,6 +123,7 @@ class Context:
     spool: Spool | None = None
     unrecorded: set[UUID] = field(factory=set)
     in_flight: set[asyncio.Task[None]] = field(factory=set)
+    acts_until: float = math.inf
     frozen: bool = False
     stopping: bool = False
 
@@ -149,6 +152,8 @@ class Context:
             return "stopping"
         if self.store.problem is not None:
             return str(self.store.problem)
+        if self.clock.monotonic() >= self.acts_until:
+            return "another shopperd holds the store, or this one could not renew its right to act in time"
         waiting = len(self.spool.waiting) if self.spool is not None else 0
         if waiting or self.unrecorded:
             return f"the store has not taken {waiting + len(self.unrecorded)} accepted creates yet"

@@ -148,7 +148,7 @@ def postgres_binding(conn: Connection) -> Binding:
         " FROM pg_database WHERE datname = current_database()"
     )
     row = conn.execute(sa.text(query)).one()
-    return Binding(host=cluster, path=row.name, inode=row.number)
+    return Binding(host=cluster, path=row.name, inode=row.number, shared=True)
 
 
 def _one_connection() -> dict[str, Any]:

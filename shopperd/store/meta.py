@@ -31,12 +31,14 @@ class Binding:
         path: of the file, or the database's name.
         inode: device and inode of the file, or the database's number.
         continuous: the store and what lies beside it tell the same history; False for one put back from a backup.
+        shared: no lock keeps other processes away, so that a lease must say who acts.
     """
 
     host: str
     path: str
     inode: str
     continuous: bool = True
+    shared: bool = False
 
     def continues(self, before: StoreIdentity) -> bool:
         """Whether it is the very store that was bound before, be it on another host or device, and not a copy put in its place."""
