@@ -42,7 +42,7 @@ from shopperd.schedule import SWEEP_LATER_SHARE, Schedule
 from shopperd.secrets import Secret, read_all, read_web_token
 from shopperd.settings import AccountSettings, Settings, SettingsError
 from shopperd.settings_file import load, state_folder, store_url
-from shopperd.store import Binding, Spool, Store, StoreError, StoreLocked, lease, memory, meta
+from shopperd.store import Binding, Spool, Store, StoreError, StoreLocked, StoreOfAnother, lease, memory, meta, sessions
 from shopperd.store.databases import spool_path
 from shopperd.telemetry import Metrics, register_process_collectors
 from shopperd.web import Health, make_app
@@ -55,6 +55,9 @@ BEAT_SECONDS = 5.0
 
 GAP_BEATS = 6
 """So many heartbeats may be missed before the memory counts as broken: a busy disk, not a lost hour."""
+
+DEPLOYMENT_KEY = "deployment"
+"""Where the store keeps the name of the deployment that it belongs to."""
 
 LEASE_SHARE = 2 / 3
 """A process stops acting after this share of its lease: what it began by then is over before another one may begin."""
@@ -352,7 +355,18 @@ def take_up(conn: Connection, binding: Binding, settings: Settings, now: datetim
 
     A restored one knows no extension that was given after its backup, so the deadlines in it end no session any more. Another
     file in the place of the one that was is taken for a restored one, whatever lies beside it.
+
+    Raises:
+        StoreOfAnother: its sessions were asked for by a deployment of another name.
     """
+    owner = meta.get(conn, DEPLOYMENT_KEY)
+    if owner is not None and owner != settings.deployment and sessions.page(conn, limit=1).items:
+        raise StoreOfAnother(
+            binding.path,
+            f"it belongs to deployment {owner!r}, and the configuration says {settings.deployment!r}: the machines of its sessions "
+            "would be foreign from now on. Set the name back, or give the new one a store of its own",
+        )
+    meta.put(conn, DEPLOYMENT_KEY, settings.deployment)
     memory.wake(conn, now)
     before = meta.identity(conn)
     changed = meta.bind(conn, binding, now)

@@ -39,7 +39,6 @@ from shopperd.model import (
 from shopperd.settings import OrphanSettings, Settings
 from shopperd.sightings import COUNT_MAX, fleet_after, is_present, is_settled, same_machine, tally
 
-
 BIRTH_MARGIN = timedelta(seconds=60)
 """A provider's clock and ours may differ by so much, and a beat may be lost with a database that fails over."""
 

@@ -40,6 +40,10 @@ class StoreLocked(StoreError):
     """Another process holds the store, longer than we wait."""
 
 
+class StoreOfAnother(StoreError):
+    """It belongs to a deployment of another name."""
+
+
 class StoreFull(StoreError):
     """There is no room for another row."""
 
