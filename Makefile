@@ -41,9 +41,17 @@ test-deploy: .venv/.dev ## rules, alerts and dashboards, with promtool and a liv
 test-clients: .venv/.dev $(CLIENTS:%=.venv-clients/%/.installed) ## the marketplaces' official and public clients against the simulator
 	SHOPPERD_TEST_CLIENTS=required $(BIN)/pytest -m clients tests/clients $(ARGS)
 
+.PHONY: simulate
+simulate: .venv/.dev ## the whole daemon in virtual time under random faults, crashes and clocks; SCHEDULES=1000 SEED=0
+	@PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation $(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 .PHONY: mutants
 mutants: .venv/.dev ## other tools' bugs, put into copies of shopperd one by one: the tests must notice each; ARGS="-k create --jobs 4"
 	@$(BIN)/python -m tests.mutants $(ARGS)
+
+.PHONY: prove
+prove: .venv/.dev ## every order of events around the heart, deep, and a million random cases; minutes; ARGS="--transitions 1000000"
+	PYTHONHASHSEED=0 $(BIN)/python -m tests.heart.prove $(ARGS)
 
 .PHONY: lint
 lint: .venv/.dev ## style, format, types and the house's import rules

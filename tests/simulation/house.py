@@ -1,348 +1,242 @@
-"""The whole daemon in virtual time: its jobs, store, limiter and adapters, everything but APScheduler and the web.
-
-A `House` lasts; a `Life` is one process in it. A crash cuts a life at a boundary: from that moment nothing of it reaches
-the store or the marketplaces, and the next life starts on what the store kept.
-"""
+"""What outlives every process: the world, the store and its place, the machine's clock, and the ledger."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import random
-import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 from uuid import UUID
 
-import structlog
-from attrs import define, evolve
-from prometheus_client import CollectorRegistry
-from structlog.typing import EventDict, WrappedLogger
+from attrs import define, evolve, field, frozen
 
-from shopperd.control import Control
-from shopperd.daemon import beat_seconds, gap_seconds, jobs_of, take_up
-from shopperd.jobs.context import AccountAtWork, Context
-from shopperd.jobs.housekeeping import HousekeepingJob
-from shopperd.jobs.knowledge import FROZEN_KEY
-from shopperd.jobs.runner import Runner
-from shopperd.model import Session
-from shopperd.providers.registry import open_provider
-from shopperd.schedule import JITTER_SHARE, SWEEP_LATER_SHARE
-from shopperd.secrets import read_all
-from shopperd.settings import (
-    AccountSettings,
-    DestroySettings,
-    JobSettings,
-    JobsSettings,
-    OrphanSettings,
-    SecretSource,
-    SessionSettings,
-    Settings,
+from shopperd.model import Ownership, Session, session_of
+from shopperd.providers.pacing import Blocks, Endpoint
+from shopperd.settings import Settings
+from shopperd.simulator import World
+from shopperd.simulator.faults import CATALOGUE
+from shopperd.store import Binding, Store
+from tests.simulation.ledger import (
+    FOREVER,
+    Asked,
+    Forgot,
+    Held,
+    Ledger,
+    Lifetime,
+    Run,
+    Sent,
+    Slow,
+    Span,
+    Stock,
+    claim_of,
+    machine_of,
+    machines_of,
 )
-from shopperd.simulator import World, WorldSettings
-from shopperd.store import Binding, Store, StoreError, memory, meta, sessions
-from shopperd.telemetry import Metrics
-from tests.simulation.ledger import Asked, Ledger, Machine, Sent, claim_of, machines_of
-from tests.simulation.loop import START, VirtualClock, VirtualLoop
-from tests.simulation.wire import InProcessSender
-
-ENVIRON = {"VAST": "a-good-vast-key", "DOCK": "a-good-dock-token", "DOCK_ID": "a-good-dock-id"}
-SSH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA test"
-PLACE = Binding("host", "store", "1", continuous=True)
-SLOW_STORE_SHARE = 0.01
-SLOW_STORE_SECONDS = 3.0
+from tests.simulation.life import Life
+from tests.simulation.loop import START, VirtualLoop
+from tests.simulation.shapes import ENVIRON, PROVIDERS, PUBLISHED_OF, Shape
+from tests.simulation.stores import Known, empty_image, image_of, known, open_image
 
 T = TypeVar("T")
+
+PLACE = Binding("host", "store", "1:1")
+METRICS_EVERY = 10
+"""In one run of so many the metrics are looked through for credentials, which takes a while."""
 
 
 class CutError(Exception):
     """The process that was asked is gone; whether it did what was asked is open."""
 
 
-def vast(**more: Any) -> AccountSettings:
-    return AccountSettings(
-        "vast", "vastai", secrets={"api_key": SecretSource(env="VAST")}, request_timeout=30.0, **more
-    )
+@frozen
+class Copy:
+    """A copy of the store: what it held, and how often it had been opened by then."""
 
-
-def dock(api: str, **more: Any) -> AccountSettings:
-    secrets = {"api_token": SecretSource(env="DOCK"), "auth_id": SecretSource(env="DOCK_ID")}
-    return AccountSettings(f"dock-{api}", "tensordock", api=api, secrets=secrets, request_timeout=30.0, **more)
-
-
-def quick_settings(*accounts: AccountSettings, **more: Any) -> Settings:
-    values: dict[str, Any] = {
-        "accounts": {account.name: account for account in accounts},
-        "jobs": JobsSettings(offers=JobSettings(240.0), status=JobSettings(20.0), sweep=JobSettings(60.0)),
-        "orphans": OrphanSettings(grace=120.0, max_share_per_hour=1.0),
-        "destroys": DestroySettings(retry_min=5.0, retry_max=60.0),
-        "sessions": SessionSettings(create_deadline=180.0),
-    }
-    return Settings(**(values | more))
-
-
-def quick_world(seed: int, **more: Any) -> WorldSettings:
-    values: dict[str, Any] = {"seed": seed, "offers": 24, "nodes": 5}
-    return WorldSettings(**(values | more))
-
-
-class MortalStore:
-    """The store as one life sees it: transactions take their turn, and a dead process starts none."""
-
-    def __init__(self, store: Store, life: Life, rng: random.Random) -> None:
-        self._store = store
-        self._life = life
-        self._rng = rng
-        self.location = store.location
-        self.binding = PLACE
-
-    @property
-    def problem(self) -> StoreError | None:
-        return self._store.problem
-
-    async def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        await self._wait()
-        name = getattr(function, "__name__", "")
-        await self._life.boundary(f"transaction {name}")
-        result = await self._store.run(function, *args, **kwargs)
-        await self._life.boundary(f"commit {name}" if self._store.wrote else f"read {name}")
-        await self._wait()
-        return result
-
-    async def check(self) -> None:
-        await self._life.boundary("transaction check")
-        await self._store.check()
-
-    async def _wait(self) -> None:
-        """The store has a thread of its own, so others run meanwhile; now and then its disk is busy."""
-        if self._rng.random() < SLOW_STORE_SHARE:
-            await asyncio.sleep(self._rng.uniform(0.0, SLOW_STORE_SECONDS))
-        else:
-            for _ in range(self._rng.randrange(3)):
-                await asyncio.sleep(0)
-
-
-@define(eq=False)
-class _Entry:
-    runner: Runner
-    due: float
-    timer: asyncio.TimerHandle | None = None
-
-
-class VirtualSchedule:
-    """As `shopperd.schedule.Schedule`, on the virtual loop's timers."""
-
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
-        self._entries: dict[tuple[str, str], _Entry] = {}
-        self._loop = asyncio.get_running_loop()
-        self._over = False
-
-    def add(self, runner: Runner, *, first_in_seconds: float = 0.0) -> None:
-        jitter = self._rng.uniform(0.0, min(1.0, runner.job.interval * JITTER_SHARE))
-        entry = _Entry(runner, 0.0)
-        self._entries[runner.job.name, runner.job.account] = entry
-        self._plan(entry, self._loop.time() + first_in_seconds + jitter)
-
-    def wake(self, job: str, account: str, *, in_seconds: float = 0.0) -> None:
-        entry = self._entries.get((job, account))
-        if entry is None or self._over:
-            return
-        if entry.runner.running is not None and in_seconds <= 0:
-            entry.runner.asked_again = True
-            return
-        due = self._loop.time() + max(0.0, in_seconds)
-        if entry.due > due:
-            self._plan(entry, due)
-
-    def end(self) -> None:
-        self._over = True
-        for entry in self._entries.values():
-            if entry.timer is not None:
-                entry.timer.cancel()
-
-    def _plan(self, entry: _Entry, due: float) -> None:
-        if entry.timer is not None:
-            entry.timer.cancel()
-        entry.due = due
-        entry.timer = self._loop.call_at(due, self._fire, entry)
-
-    def _fire(self, entry: _Entry) -> None:
-        interval = entry.runner.job.interval
-        spread = interval * JITTER_SHARE
-        self._plan(entry, self._loop.time() + interval + self._rng.uniform(-spread, spread))
-        self._loop.create_task(entry.runner.fire())
-
-
-class Life:
-    """One process, from its start to its cut."""
-
-    def __init__(self, house: House, number: int) -> None:
-        self.house = house
-        self.number = number
-        self.dead = asyncio.Event()
-        self.clock = VirtualClock(f"{house.seed}/{number}")
-        self.cut_at: int | None = None
-        rng = random.Random(f"{house.seed}/{number}/order")
-        self._rng = rng
-        self.store = MortalStore(house.store, self, rng)
-        self.schedule = VirtualSchedule(rng)
-        self.context = Context(
-            settings=house.settings,
-            clock=self.clock,
-            store=self.store,  # type: ignore[arg-type]  # the part of the store that jobs and control use
-            metrics=Metrics(CollectorRegistry()),
-            accounts={},
-            wake=self.schedule.wake,
-        )
-        self.control = Control(self.context)
-
-    async def start(self) -> None:
-        """As the daemon's own start, without the web."""
-        context, settings = self.context, self.house.settings
-        secrets = read_all(settings, ENVIRON)
-        await self.store.run(take_up, PLACE, settings, self.clock.now(), created=self.number == 1)
-        context.frozen = bool(await self.store.run(meta.get, FROZEN_KEY))
-        for account in settings.accounts.values():
-            sender = InProcessSender(
-                self.house.world,
-                account.provider,
-                account.name,
-                self.number,
-                now=self.house.epoch,
-                latency=lambda: self._rng.uniform(0.005, 0.25),
-                boundary=self.boundary,
-                note=self.house.note,
-            )
-            provider = open_provider(
-                account,
-                deployment=settings.deployment,
-                secrets=secrets[account.name],
-                clock=self.clock,
-                metrics=context.metrics,
-                sender=sender,
-            )
-            at = AccountAtWork(settings=account, provider=provider)
-            context.accounts[account.name] = at
-            for job in jobs_of(context, at):
-                later = job.interval * SWEEP_LATER_SHARE if job.name == "sweep" else 0.0
-                self.schedule.add(Runner(job, context), first_in_seconds=later)
-        self.schedule.add(Runner(HousekeepingJob(context), context), first_in_seconds=60.0)
-        await self._beat()
-
-    async def boundary(self, kind: str) -> None:
-        """Whoever comes here after the cut, or is cut here, goes no further."""
-        if not self.dead.is_set():
-            self.house.crossed(kind)
-            if self.cut_at is None or self.house.boundaries < self.cut_at:
-                return
-            self.dead.set()
-        await self._nowhere()
-
-    async def _nowhere(self) -> NoReturn:
-        if self.house.life is not self:
-            raise asyncio.CancelledError
-        await asyncio.get_running_loop().create_future()
-        raise AssertionError("nobody wakes the dead")
-
-    async def _beat(self) -> None:
-        while True:
-            await self.clock.sleep(beat_seconds(self.context.settings))
-            await self.store.run(memory.beat, self.clock.now(), gap_seconds(self.context.settings))
+    image: bytes
+    at: float
+    opens: int
 
 
 @define(eq=False)
 class House:
-    """What outlives a crash: the world, the store, what people asked for, and the ledger."""
+    """See the module.
+
+    Attributes:
+        place: where the next process finds the store.
+        wall_ahead: seconds by which the machine's clock is ahead of the true time.
+        busy_until: until when the disk is busy.
+        lives: the processes that are there, oldest first.
+        copy: the newest copy of the store.
+        cut_at: the boundary at which whoever crosses it is cut.
+        opens, noted_opens: how often the store was opened, as it says itself and as the file beside it does.
+    """
 
     seed: int
+    shape: Shape
     settings: Settings
     world: World
     store: Store
     ledger: Ledger
-    boundaries: int = 0
+    place: Binding = PLACE
+    wall_ahead: float = 0.0
+    busy_until: float = 0.0
+    lives: list[Life] = field(factory=list)
+    copy: Copy | None = None
+    cut_at: int | None = None
+    opens: int = 0
+    noted_opens: int = 0
+    created: bool = True
     healing: bool = False
-    life: Life | None = None
-    lives: int = 0
+    happened: dict[str, int] = field(factory=dict)
+    died: asyncio.Event = field(factory=asyncio.Event)
 
     @classmethod
-    def build(cls, seed: int, settings: Settings, world: WorldSettings) -> House:
-        clock = VirtualClock(f"{seed}/store")
-        store = Store.open("sqlite://", clock=clock, inline=True)
+    def build(cls, seed: int, shape: Shape) -> House:
+        """A new one: an empty store, full markets, no machine."""
+        settings = shape.settings
         ledger = Ledger(
             settings.deployment,
-            {account.name: account.provider for account in settings.accounts.values()},
-            frozenset(account.name for account in settings.accounts.values() if account.exclusive),
+            {name: PROVIDERS[name] for name in shape.accounts},
+            frozenset(shape.exclusive),
+            intervals={name: _intervals(name) for name in shape.accounts},
+            blocks_all=frozenset(n for n in shape.accounts if PUBLISHED_OF[n].blocks is Blocks.ACCOUNT),
+            sweep_seconds=shape.sweep,
+            shared=shape.shared,
+            per_sweep=settings.orphans.max_destroys_per_sweep,
+            per_hour_share=settings.orphans.max_share_per_hour,
         )
-        return cls(seed, settings, World.build(world, now=START.timestamp()), store, ledger)
+        world = World.build(shape.world(seed), now=START.timestamp())
+        place = evolve(PLACE, shared=shape.shared)
+        return cls(seed, shape, settings, world, open_image(empty_image()), ledger, place)
+
+    @property
+    def runs(self) -> list[Run]:
+        """The ledger's."""
+        return self.ledger.runs
 
     def epoch(self) -> float:
-        """The moment, epoch seconds."""
+        """The true time, epoch seconds."""
         return START.timestamp() + asyncio.get_running_loop().time()
 
-    def crossed(self, kind: str) -> None:
-        self.boundaries += 1
+    def wall(self) -> float:
+        """What the machine's clock says, epoch seconds."""
+        return self.epoch() + self.wall_ahead
+
+    def crossed(self, kind: str) -> int:
+        """Count a boundary; how many there were."""
+        self.ledger.steps += 1
         if not self.healing:
             self.ledger.crossings.append(kind)
+        return self.ledger.steps
+
+    def fault(self, text: str) -> None:
+        """Note a failure of the pretend world."""
+        self.ledger.crashes.append(f"the simulator failed: {text}")
+
+    def spilled(self, where: str) -> None:
+        """Note a credential where it must not be."""
+        if where not in self.ledger.spilled:
+            self.ledger.spilled.append(where)
 
     def note(self, sent: Sent) -> None:
         """Take a request into the ledger; to a destroy add what shopperd tells of the machine's session now."""
         if sent.operation == "destroy" and sent.existed:
-            machine = Machine(
-                self.ledger.providers[sent.account],
-                sent.instance or "",
-                sent.machine_tag,
-                sent.machine_created_at,
-                None,
-            )
-            claim = claim_of(self.ledger.rented(), self.ledger.deployment, machine)
+            claim = claim_of(self.ledger.rented(), self.ledger.deployment, machine_of(self.ledger, sent))
             told = self.told(claim) if claim is not None else None
             if told is not None:
-                sent = _with_told(sent, told)
+                sent.told_state, sent.told_instance = told.state.value, told.instance_id
         self.ledger.sent.append(sent)
+
+    def known(self, ids: Sequence[UUID]) -> Known:
+        """What shopperd tells now."""
+        return self.store.run_sync(known, ids, self.shape.accounts)
 
     def told(self, session_id: UUID) -> Session | None:
         """What shopperd tells of a session now."""
-        return self.store.run_sync(sessions.get, session_id)
+        return self.known([session_id]).sessions.get(session_id)
 
-    # --- lives ----------------------------------------------------------------------------------------------
+    def switch_on(self, **values: Any) -> None:
+        """Switch a fault on; one that happens at once counts as fired if it changed a machine."""
+        self.world.advance_to(self.epoch())
+        spec = CATALOGUE[values["name"]]
+        before = self._machines() if spec.start is not None else None
+        self.world.switch_on(**values)
+        if before is not None and (self._machines() != before or spec.name == "limits_tightened"):
+            self.happened[spec.name] = self.happened.get(spec.name, 0) + 1
 
-    async def begin(self, *, cut_in: int | None = None) -> None:
-        """Start a process; with `cut_in` it is cut at that many boundaries from now, which may be in its start."""
-        self.lives += 1
-        self.life = Life(self, self.lives)
-        self.ledger.memory.append((self.epoch(), float("inf")))
-        self.cut(cut_in)
-        _loop().begin(self.lives, self.life.start())
+    def _machines(self) -> list[tuple[Any, ...]]:
+        rows = self.world.state()["instances"]
+        return [(row["id"], row["tag"], row["phase"], row["destroyed_at"], row["price_per_hour"]) for row in rows]
+
+    # --- lives ------------------------------------------------------------------------------------------------
+
+    @property
+    def life(self) -> Life | None:
+        """The oldest process that is there."""
+        return self.lives[0] if self.lives else None
+
+    async def begin(self, *, beside: bool = False) -> Life:
+        """Start a process; `beside` another one that has the store open already."""
+        ledger = self.ledger
+        number, now = len(ledger.lives) + 1, self.epoch()
+        if not beside:
+            self.place = evolve(self.place, continuous=self.noted_opens == self.opens)
+            self.opens += 1
+            self.noted_opens = self.opens
+            if not self.place.continuous and not self.created:
+                for asked in ledger.asked:
+                    asked.deadline_unsure = True
+        life = Life(self, number)
+        self.created = False
+        ledger.lives.append(Lifetime(number, now))
+        self.lives.append(life)
+        _loop().begin(number, life.run())
         await asyncio.sleep(0)
+        return life
 
-    def cut(self, boundaries: int | None) -> None:
-        """Have the process cut at that many boundaries from now."""
-        assert self.life is not None
-        self.life.cut_at = None if boundaries is None else self.boundaries + max(1, boundaries)
+    def transacted(self, life: Life, name: str, result: object) -> None:
+        """Note what a transaction of a process that matters to the ledger came to."""
+        if name == "take_up":
+            self.ledger.memory.append(Span(self.epoch(), known_from=self.epoch(), life=life.number))
+            self.ledger.lives[life.number - 1].observing = result is True and not self.known([]).open_destroys
+        elif name == "hold" and result is None:
+            self.ledger.held.append(Held(life.number, self.epoch()))
 
-    def kill(self) -> None:
+    def stopping(self, life: Life) -> None:
+        """Note that a process was asked to stop."""
+        self.ledger.lives[life.number - 1].stopping = self.epoch()
+
+    def slowed(self, life: Life, seconds: float) -> None:
+        """Note that a transaction waits so long from now on."""
+        self.ledger.slow.append(Slow(life.number, self.epoch(), self.epoch() + seconds))
+
+    def cut(self, life: Life, boundaries: int | None) -> None:
+        """Have a process cut at that many boundaries from now; None lets it live."""
+        life.cut_at = None if boundaries is None else self.ledger.steps + max(1, boundaries)
+
+    def kill(self, life: Life) -> None:
         """Cut it now, wherever it is, and clear away what is left of it."""
-        life = self.life
-        if life is None:
+        if life.over:
             return
+        life.over = True
         life.dead.set()
         life.schedule.end()
-        start, _ = self.ledger.memory[-1]
-        self.ledger.memory[-1] = (start, self.epoch())
-        self.life = None
+        self.lives.remove(life)
+        now = self.epoch()
+        self.ledger.lives[life.number - 1].ended = now
+        for span in self.ledger.memory:
+            if span.life == life.number:
+                span.end = min(span.end, now)
         for task, owner in list(_loop().born.items()):
             if owner == life.number:
                 task.cancel()
 
-    async def ask(self, what: Callable[[Life], Coroutine[Any, Any, T]]) -> T:
-        """Ask the running process something, as a person does.
+    async def ask(self, life: Life | None, what: Callable[[Life], Coroutine[Any, Any, T]]) -> T:
+        """Ask a running process something, as a person does.
 
         Raises:
             CutError: there is no process, or it died before it answered.
         """
-        life = self.life
-        if life is None or life.dead.is_set():
+        if life is None or not life.ready:
             raise CutError
         asked = _loop().begin(life.number, what(life))
         died = _loop().create_task(life.dead.wait())
@@ -353,53 +247,144 @@ class House:
         asked.cancel()
         raise CutError
 
+    # --- the store, while nobody has it open -------------------------------------------------------------------
+
+    def take_copy(self) -> None:
+        """Copy the store, as a backup does."""
+        self.copy = Copy(image_of(self.store), self.epoch(), self.opens)
+
+    def empty(self) -> None:
+        """The store is gone: the next process begins with a new one in its place."""
+        self._put(empty_image(), 0.0)
+        self.opens, self.created = 0, True
+
+    def restore(self, *, same_file: bool) -> None:
+        """Put the newest copy in place, into the same file or as another one."""
+        assert self.copy is not None
+        self._put(self.copy.image, self.copy.at)
+        self.opens = self.copy.opens
+        if not same_file:
+            self.place = evolve(self.place, inode=f"{self.place.inode}1")
+
+    def move(self, *, alone: bool) -> None:
+        """The store is moved; alone, it leaves the file behind that lies beside it."""
+        self.place = evolve(self.place, path=f"{self.place.path}+")
+        if alone:
+            self.noted_opens = -1
+
+    def _put(self, image: bytes, since: float) -> None:
+        """Put a store in place that ends at `since`, and note in the ledger what shopperd cannot know any more."""
+        now, ledger = self.epoch(), self.ledger
+        self.store.close_sync()
+        self.store = open_image(image)
+        ledger.forgot.append(Forgot(now, since))
+        then = [span for span in ledger.memory if span.known_from <= since < span.forgotten_at and span.start < since]
+        for span in ledger.memory:
+            span.forgotten_at = min(span.forgotten_at, now)
+        ledger.memory.extend(Span(span.start, min(span.end, since), known_from=now) for span in then)
+        told = self.known([asked.session_id for asked in ledger.asked if asked.session_id is not None])
+        for asked in ledger.asked:
+            session = told.sessions.get(asked.session_id) if asked.session_id is not None else None
+            if session is None and not asked.is_forgotten(now):
+                asked.forgotten.append((now, FOREVER))
+            elif session is not None:
+                asked.forgotten = [(start, min(end, now)) for start, end in asked.forgotten]
+                asked.end_forgotten = session.state.live and asked.ended_at is not None
+        for one in ledger.exempt:
+            track = told.tracks.get(one.account, {}).get(one.instance)
+            if one.end == FOREVER and (track is None or not track.exempt):
+                one.end = now
+
+    def spacing(self) -> float:
+        """The longest spacing of calls that the process has learned, or the longest wait that it was told, in seconds."""
+        if self.life is None:
+            return 0.0
+        gauges = (self.life.metrics.ratelimit_interval_seconds, self.life.metrics.ratelimit_blocked_seconds)
+        samples = (sample for gauge in gauges for metric in gauge.collect() for sample in metric.samples)
+        return max((sample.value for sample in samples if sample.labels["endpoint"] != "offers"), default=0.0)
+
+    # --- the end ----------------------------------------------------------------------------------------------
+
     def take_stock(self) -> None:
         """Take what is there now, and what shopperd tells of it, into the ledger."""
-        self.world.advance_to(self.epoch())
-        self.ledger.ended_at = self.epoch()
-        self.ledger.machines = machines_of(self.world.state())
-        self.ledger.faults_fired = dict(self.world.faults.fired)
-        for asked in self.ledger.asked:
-            told = self.told(asked.session_id) if asked.session_id is not None else None
-            if told is not None:
-                asked.told_state, asked.told_instance = told.state.value, told.instance_id
+        ledger, now = self.ledger, self.epoch()
+        self.world.advance_to(now)
+        ledger.ended_at = now
+        ledger.ended_ahead = self.life.ahead() if self.life is not None else self.wall_ahead
+        ledger.machines = machines_of(self.world.state())
+        fired = dict(self.world.faults.fired)
+        ledger.faults_fired = {name: fired.get(name, 0) + self.happened.get(name, 0) for name in fired | self.happened}
+        wanted = dict.fromkeys(asked.session_id for asked in ledger.asked if asked.session_id is not None)
+        for tag in ledger.rented().values():
+            claim = session_of(tag, ledger.deployment)
+            if claim is not None:
+                wanted[claim] = None
+        told = self.known(list(wanted))
+        for asked in ledger.asked:
+            session = told.sessions.get(asked.session_id) if asked.session_id is not None else None
+            asked.told_state = session.state.value if session is not None else ""
+            asked.told_instance = session.instance_id if session is not None else None
+        ledger.stocks.append(
+            Stock(
+                now,
+                tuple(str(id_) for id_ in told.sessions),
+                tuple((account, id_) for account, tracks in told.tracks.items() for id_ in tracks),
+            )
+        )
+        ledger.shown = _shown(self.life) if self.life is not None else {}
 
     def close(self) -> None:
         """Take the end of the run into the ledger, and end it."""
         self.take_stock()
-        self.kill()
+        for life in list(self.lives):
+            if self.seed % METRICS_EVERY == 0:
+                self._look_for_secrets(life)
+            self.kill(life)
+        image = image_of(self.store)
+        for name, value in ENVIRON.items():
+            if value.encode() in image:
+                self.spilled(f"the store holds the credential {name}")
         self.store.close_sync()
 
-
-def _loop() -> VirtualLoop:
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, VirtualLoop)
-    return loop
-
-
-def _with_told(sent: Sent, told: Session) -> Sent:
-    return evolve(sent, told_state=told.state.value, told_instance=told.instance_id)
-
-
-@contextlib.contextmanager
-def silenced(crashes: list[str]) -> Iterator[None]:
-    """Keep the log quiet, and note what shopperd calls its own fault."""
-
-    def hear(_logger: WrappedLogger, _name: str, line: EventDict) -> Mapping[str, Any]:
-        if str(line.get("event", "")).endswith(".crashed"):
-            error = sys.exc_info()[1]
-            crashes.append(f"{line['event']}: {type(error).__name__}: {error}")
-        raise structlog.DropEvent
-
-    before = structlog.get_config()
-    structlog.configure(processors=[hear], cache_logger_on_first_use=False)
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
+    def _look_for_secrets(self, life: Life) -> None:
+        """In what the metrics of a process tell."""
+        for metric in life.metrics.registry.collect():
+            for sample in metric.samples:
+                for name, value in ENVIRON.items():
+                    if any(value in text for text in sample.labels.values()):
+                        self.spilled(f"the metric {sample.name} holds the credential {name}")
 
 
 def asked_of(session: Session, key: str, asked_at: float) -> Asked:
     """The record of a session that was taken up."""
     deadline = session.expires_at.timestamp() if session.expires_at is not None else None
     return Asked(key, session.account, asked_at, session.id, [(asked_at, deadline)])
+
+
+def _intervals(account: str) -> dict[str, float]:
+    published = PUBLISHED_OF[account]
+    words = {Endpoint.OFFERS: "search"}
+    found = {words.get(kind, kind.value): seconds for kind, seconds in published.intervals.items()}
+    return found | {"shared": published.shared}
+
+
+def _shown(life: Life) -> dict[str, float]:
+    """The gauges of a process that can be compared with the truth, summed up to what the truth can tell."""
+    shown: dict[str, float] = {}
+    for account in life.context.accounts:
+        for ownership in Ownership:
+            shown[f"{ownership} {account}"] = 0.0
+        shown[f"orphans {account}"] = 0.0
+    metrics = life.metrics
+    for gauge, words in ((metrics.instances, "ownership"), (metrics.orphans, ""), (metrics.sessions, "state")):
+        for sample in (sample for metric in gauge.collect() for sample in metric.samples):
+            name = sample.labels.get(words, "orphans") if words else "orphans"
+            name = f"{'session ' if words == 'state' else ''}{name} {sample.labels['account']}"
+            shown[name] = shown.get(name, 0.0) + sample.value
+    return shown
+
+
+def _loop() -> VirtualLoop:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    return loop

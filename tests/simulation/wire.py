@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -12,72 +12,114 @@ import msgspec
 from attrs import define, field
 
 from shopperd.providers.contract import BadAnswer, Unclear
+from shopperd.providers.sender import _unpacker
 from shopperd.providers.transport import HttpRequest, Reply
 from shopperd.simulator import Answer, Request, World
 from tests.simulation.ledger import Sent
+from tests.simulation.shapes import ORIGINS, PROVIDERS, SECRETS
 
 HEADER_BYTES_MAX = 8190
 """What the HTTP library in use takes as one header line."""
+BODY_BYTES_MAX = 2**20
+"""The limit of an answer, in small: a body over the true one would cost seconds and show the same."""
 
 
-class Boundary(Protocol):
-    """Where a process may be cut; it does not come back from there if it is."""
+class Process(Protocol):
+    """Who sends: one process, which may be cut on the way."""
 
-    async def __call__(self, kind: str) -> None: ...
+    @property
+    def number(self) -> int:
+        """Of the process, from 1."""
+
+    @property
+    def world(self) -> World:
+        """Where requests arrive."""
+
+    def epoch(self) -> float:
+        """The true time, epoch seconds."""
+
+    def ahead(self) -> float:
+        """By how many seconds the process's clock is ahead of that."""
+
+    def latency(self) -> float:
+        """Seconds of one way."""
+
+    async def boundary(self, kind: str) -> None:
+        """It goes no further than here if it is cut."""
+
+    def note(self, sent: Sent) -> None:
+        """Take a request into the ledger as soon as it has arrived."""
+
+    def fault(self, text: str) -> None:
+        """Note that the pretend world itself failed."""
+
+    def spilled(self, where: str) -> None:
+        """Note a credential where it must not be."""
+
+
+ACCOUNT_OF = {origin: account for account, origin in ORIGINS.items()}
 
 
 @define(eq=False)
 class InProcessSender:
-    """A `Sender` for one account of one life, in virtual time.
+    """A `Sender` for all accounts of one life, in virtual time. Which one sends is told by where to.
 
     Attributes:
-        latency: seconds of one way.
-        note: takes the ledger's row as soon as the request has arrived.
-        now: epoch seconds.
+        waited: how long the request that is handed over has waited for its turn.
     """
 
-    world: World
-    provider: str
-    account: str
-    life: int
-    now: Callable[[], float]
-    latency: Callable[[], float]
-    boundary: Boundary
-    note: Callable[[Sent], None]
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    process: Process
+    waited: Callable[[], float]
     closed: bool = field(default=False, init=False)
 
     async def send(self, request: HttpRequest) -> Reply:
         if self.closed:
             raise Unclear("the connections are closed already", "connection")
-        await self.sleep(self.latency())
-        await self.boundary(f"request {request.method}")
-        answer, operation = self._arrive(_incoming(request))
-        await self.boundary(f"effect {operation}")
-        back = self.latency() + answer.delay_seconds
+        process = self.process
+        sent_at, waited = process.epoch(), self.waited()
+        parts = urlsplit(request.url)
+        account = ACCOUNT_OF.get(f"{parts.scheme}://{parts.netloc}")
+        if account is None:
+            process.spilled(f"a request goes to {parts.netloc}")
+            raise Unclear(f"nobody is at {parts.netloc}", "connection")
+        _look_for_secrets(account, request, process)
+        await asyncio.sleep(process.latency())
+        await process.boundary(f"request {request.method}")
+        answer, sent = self._arrive(account, _incoming(request))
+        sent.sent_at, sent.waited = sent_at, waited
+        await process.boundary(f"effect {sent.operation}")
+        back = process.latency() + answer.delay_seconds
         if answer.drip_seconds > 0:
             back += math.ceil(len(answer.body) / answer.drip_bytes) * answer.drip_seconds
         late = back > request.timeout_seconds
-        await self.sleep(min(back, request.timeout_seconds))
-        await self.boundary(f"answer {operation}")
-        return _outcome(answer, request, late=late)
+        await asyncio.sleep(min(back, request.timeout_seconds))
+        await process.boundary(f"answer {sent.operation}")
+        reply = _outcome(answer, request, late=late)
+        sent.answered_at = process.epoch()
+        sent.retry_after = _seconds(answer.headers.get("Retry-After"))
+        return reply
 
     async def close(self) -> None:
         self.closed = True
 
-    def _arrive(self, incoming: Request) -> tuple[Answer, str]:
-        world, now = self.world, self.now()
+    def _arrive(self, account: str, incoming: Request) -> tuple[Answer, Sent]:
+        process = self.process
+        world, now, provider = process.world, process.epoch(), PROVIDERS[account]
         world.advance_to(now)
         named = _named_instance(incoming)
-        machine = world.truth.find(self.provider, named) if named else None
+        machine = world.truth.find(provider, named) if named else None
         tag, created_at = (machine.tag, machine.created_at) if machine is not None else (None, 0.0)
-        answer = world.handle(self.provider, incoming, now)
+        try:
+            answer = world.handle(provider, incoming, now)
+        except Exception as error:
+            process.fault(f"{incoming.method} {incoming.path} at {provider}: {type(error).__name__}: {error}")
+            raise Unclear("the pretend world failed", "connection") from error
         row = world.requests.after(world.requests.last - 1)[0]
         sent = Sent(
             row.n,
             row.at,
-            self.account,
-            self.life,
+            account,
+            process.number,
             row.operation,
             named or row.instance,
             row.status,
@@ -86,9 +128,28 @@ class InProcessSender:
             tag=_wanted_tag(incoming) if row.operation == "create" else None,
             machine_tag=tag,
             machine_created_at=created_at,
+            ahead=process.ahead(),
+            made=_made(world, provider, row.effect) if row.operation == "create" else (),
         )
-        self.note(sent)
-        return answer, row.operation
+        process.note(sent)
+        return answer, sent
+
+
+def _made(world: World, provider: str, effect: str | None) -> tuple[tuple[str, float], ...]:
+    effects = (one.partition(":") for one in (effect or "").split(","))
+    live = world.truth.live[provider]
+    return tuple((id_, live[id_].created_at) for kind, _, id_ in effects if kind == "created")
+
+
+def _look_for_secrets(account: str, request: HttpRequest, process: Process) -> None:
+    """No request carries another account's credentials, or names any in its address."""
+    carried = f"{request.headers} {request.body!r}"
+    for owner, secrets in SECRETS.items():
+        for value in secrets.values():
+            if value in request.url:
+                process.spilled(f"a request of {account} has a credential of {owner} in its address")
+            if owner != account and value in carried:
+                process.spilled(f"a request of {account} carries a credential of {owner}")
 
 
 def _incoming(request: HttpRequest) -> Request:
@@ -109,9 +170,19 @@ def _outcome(answer: Answer, request: HttpRequest, *, late: bool) -> Reply:
         raise Unclear(f"the connection was cut ({answer.drop})", "connection")
     if any(len(name) + len(value) > HEADER_BYTES_MAX for name, value in answer.headers.items()):
         raise BadAnswer("not an answer by HTTP: a header is too long")
-    if len(answer.body) > request.body_limit_bytes:
-        raise BadAnswer(f"the body is over {request.body_limit_bytes} bytes")
-    return Reply(answer.status, answer.headers, answer.body)
+    unpacker = _unpacker(answer.headers.get("Content-Encoding", ""), BODY_BYTES_MAX)
+    body = unpacker.feed(answer.body)
+    if max(len(answer.body), len(body)) > BODY_BYTES_MAX:
+        raise BadAnswer(f"the body is over {BODY_BYTES_MAX} bytes")
+    unpacker.finish()
+    return Reply(answer.status, answer.headers, body)
+
+
+def _seconds(header: str | None) -> float | None:
+    try:
+        return float(header) if header is not None else None
+    except ValueError:
+        return None
 
 
 def _fields(incoming: Request) -> dict[str, Any]:
