@@ -87,8 +87,11 @@ def is_repeated(job: DestroyJob) -> bool:
 
 
 def is_due(job: DestroyJob, rules: DestroySettings, now: datetime) -> bool:
-    """Whether a job may be tried now. No wait is longer than an hour or `retry_stuck`: a later time is of a clock put back since."""
-    longest = max(rules.retry_stuck, HOUR_SECONDS) * (1.0 + JITTER_SHARE)
+    """Whether a job may be tried now. A wait that is longer than any it can have been given is of a clock put back since."""
+    longest = rules.retry_stuck if is_stuck(job, rules, now) else rules.retry_max
+    if job.hold is HoldReason.LIMIT_PER_HOUR:
+        longest = max(longest, HOUR_SECONDS)
+    longest *= 1.0 + JITTER_SHARE
     return job.next_attempt_at <= now or job.next_attempt_at > now + timedelta(seconds=longest + FUTURE_SECONDS)
 
 

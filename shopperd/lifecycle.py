@@ -166,6 +166,10 @@ def advance(
     """
     if session.state in (_S.ENDED, _S.FAILED):
         return None
+    if _waits_for_the_clock(session, settings, now):
+        # The clock has been put back since it was asked for; the deadline of its create must not wait until it catches up.
+        deadline = now + timedelta(seconds=settings.create_deadline)
+        return Step(evolve(session, create_deadline_at=deadline), "", "")
     if session.state is _S.LOST:
         return _come_back(session, tracks, tagged, settings, now, replaced=replaced)
     if session.state is _S.ENDING:
@@ -178,6 +182,11 @@ def advance(
     if session.instance_id is None:
         return _find(session, tagged, snapshot, now)
     return _follow(session, tracks, tagged, now, replaced=replaced)
+
+
+def _waits_for_the_clock(session: Session, settings: SessionSettings, now: datetime) -> bool:
+    latest = now + timedelta(seconds=settings.create_deadline)
+    return session.created_at > now and session.create_deadline_at is not None and session.create_deadline_at > latest
 
 
 def _find(session: Session, tagged: Iterable[Instance], snapshot: Snapshot, now: datetime) -> Step | None:

@@ -21,14 +21,31 @@ BACKWARDS_TOLERATED = timedelta(seconds=5)
 _OPEN = sa.insert(memory)
 _NEWEST = sa.select(memory.c.id, memory.c.started_at, memory.c.last_beat_at).order_by(memory.c.id.desc()).limit(1)
 _EXTEND = sa.update(memory).where(memory.c.id == sa.bindparam("span")).values(last_beat_at=sa.bindparam("now"))
+_LATEST = sa.select(sa.func.max(memory.c.last_beat_at))
+_CUT = (
+    sa.update(memory)
+    .where(memory.c.last_beat_at > sa.bindparam("now"), memory.c.started_at <= sa.bindparam("now"))
+    .values(last_beat_at=sa.bindparam("now"))
+)
+_EMPTY = sa.update(memory).where(memory.c.started_at > sa.bindparam("now")).values(last_beat_at=memory.c.started_at)
 _SPANS = sa.select(memory.c.started_at, memory.c.last_beat_at).order_by(memory.c.id)
 
 
 def wake(conn: Connection, now: datetime) -> datetime:
-    """Open a new span: a start never continues an older one. The answer is its first beat."""
-    conn.execute(_OPEN, {"started_at": now, "last_beat_at": now})
+    """Open a new span: a start never continues an older one. The answer is its first beat.
+
+    If the newest beat lies in the future, the clock was set back, and nobody knows which of the two times was right. So older spans
+    end now at the latest, and the new one begins only when the clock has caught up.
+    """
+    newest = conn.scalar(_LATEST)
+    begins = now
+    if newest is not None and newest > now + BACKWARDS_TOLERATED:
+        begins = newest
+        conn.execute(_CUT, {"now": now})
+        conn.execute(_EMPTY, {"now": now})
+    conn.execute(_OPEN, {"started_at": begins, "last_beat_at": begins})
     memo.room(conn, "memory").clear()
-    return now
+    return begins
 
 
 def beat(conn: Connection, now: datetime, max_gap_seconds: float, last: datetime | None = None) -> datetime:
@@ -44,6 +61,9 @@ def beat(conn: Connection, now: datetime, max_gap_seconds: float, last: datetime
         return wake(conn, now)
     number, started_at, last_beat_at = kept["newest"]
     passed = now - last_beat_at
+    if started_at > now + BACKWARDS_TOLERATED:
+        waits: datetime = last_beat_at  # for a clock that was set back
+        return waits
     is_lost = last is not None and last_beat_at < last
     if is_lost or passed > timedelta(seconds=max_gap_seconds) or passed < -BACKWARDS_TOLERATED:
         return wake(conn, now)

@@ -33,8 +33,20 @@ def test_a_start_opens_a_new_span_however_short_the_pause(store: Store) -> None:
     assert _beat(store, 20) == [MemorySpan(_at(0), _at(10)), MemorySpan(_at(10.5), _at(20))]
 
 
-def test_a_clock_that_is_set_back_opens_a_new_span(store: Store) -> None:
-    assert _beat(store, 3600, 0) == [MemorySpan(_at(3600), _at(3600)), MemorySpan(_at(0), _at(0))]
+def test_nothing_is_remembered_between_a_time_to_which_the_clock_was_set_back_and_the_newest_beat(store: Store) -> None:
+    before = _beat(store, 0, 50, 100, 150)
+    assert before == [MemorySpan(_at(0), _at(150))]
+    held_up = [MemorySpan(_at(0), _at(90)), MemorySpan(_at(150), _at(150))]
+    assert _beat(store, 90) == held_up
+    assert _beat(store, 100, 140) == held_up
+    assert _beat(store, 155, 160) == [MemorySpan(_at(0), _at(90)), MemorySpan(_at(150), _at(160))]
+
+
+def test_a_start_with_a_clock_that_is_behind_remembers_nothing_until_it_has_caught_up(store: Store) -> None:
+    _beat(store, 3600)
+    store.run_sync(memory.wake, _at(0))
+    assert _beat(store, 30) == [MemorySpan(_at(3600), _at(3600)), MemorySpan(_at(3600), _at(3600))]
+    assert _beat(store, 3610)[-1] == MemorySpan(_at(3600), _at(3610))
 
 
 def test_a_clock_that_is_slewed_back_a_little_breaks_nothing(store: Store) -> None:
