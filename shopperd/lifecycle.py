@@ -91,11 +91,17 @@ def is_expired(session: Session, settings: SessionSettings, now: datetime, *, de
     return longest > 0 and now >= session.created_at + timedelta(seconds=longest)
 
 
-def may_come_back(session: Session, settings: SessionSettings, now: datetime) -> bool:
-    """Whether a lost session still takes its instance back."""
+def may_come_back(
+    session: Session, settings: SessionSettings, now: datetime, restored_at: datetime | None = None
+) -> bool:
+    """Whether a lost session still takes its instance back.
+
+    A store put back from a backup does not know whether it has come back since: the time counts anew from `restored_at`.
+    """
     if session.state is not _S.LOST or session.ended_at is None:
         return False
-    return now < session.ended_at + timedelta(seconds=settings.resurrection_window)
+    since = session.ended_at if restored_at is None else max(session.ended_at, restored_at)
+    return now < since + timedelta(seconds=settings.resurrection_window)
 
 
 def bound(session: Session, instance: Instance, now: datetime, *, reason: str | None = None) -> Session:
@@ -155,6 +161,7 @@ def advance(
     *,
     deadline_is_known: bool = True,
     replaced: bool = False,
+    restored_at: datetime | None = None,
 ) -> Step | None:
     """Where a snapshot moves a session, None if it stays.
 
@@ -162,6 +169,7 @@ def advance(
         deadline_is_known: see `knows_deadline`; without it the session is not ended by its own deadline.
         tracks: the account's instances, with this snapshot counted in.
         tagged: those instances of the snapshot that carry this session's tag and that no other session is bound to.
+        restored_at: see `may_come_back`.
         replaced: the id that it is bound to names another machine in this snapshot; `tracks` holds the former one, as gone.
     """
     if session.state in (_S.ENDED, _S.FAILED):
@@ -171,7 +179,7 @@ def advance(
         deadline = now + timedelta(seconds=settings.create_deadline)
         return Step(evolve(session, create_deadline_at=deadline), "", "")
     if session.state is _S.LOST:
-        return _come_back(session, tracks, tagged, settings, now, replaced=replaced)
+        return _come_back(session, tracks, tagged, settings, now, replaced=replaced, restored_at=restored_at)
     if session.state is _S.ENDING:
         return _finish(session, tracks, tagged, snapshot, now)
     if is_expired(session, settings, now, deadline_is_known=deadline_is_known):
@@ -276,11 +284,12 @@ def _come_back(
     now: datetime,
     *,
     replaced: bool,
+    restored_at: datetime | None,
 ) -> Step | None:
     if session.ended_at is not None and session.ended_at > now:
         # The clock has been put back since; the time in which it may come back must not last until it catches up.
         return Step(evolve(session, ended_at=now), "", "")
-    if not may_come_back(session, settings, now):
+    if not may_come_back(session, settings, now, restored_at):
         return None
     replaced = replaced or session.reason == REASON_REPLACED
     own = tracks.get(session.instance_id or "")

@@ -112,7 +112,7 @@ class Observed:
 def observe(account: Account, snapshot: Snapshot, settings: Settings, now: datetime) -> Observed:
     """Count a snapshot, move the sessions, and give every instance its verdict."""
     counted = tally(account.tracks, snapshot, account.last_complete_at)
-    tracks = dict(counted.tracks)
+    tracks = {id_: track for id_, track in account.tracks.items() if track.gone_at is not None} | dict(counted.tracks)
     sessions = dict(account.sessions)
     steps, commands = _advance_sessions(account, tracks, sessions, snapshot, settings, now, replaced=counted.replaced)
     after = evolve(account, sessions=sessions)
@@ -227,6 +227,7 @@ def _advance_sessions(
             now,
             deadline_is_known=knows_deadline(session, account.restored_at),
             replaced=lost is not None,
+            restored_at=account.restored_at,
         )
         if step is None:
             continue
@@ -304,7 +305,7 @@ def verdict(
         return OrphanKind.DUPLICATE if own is not None and is_present(own) else None
     if session.create_open and session.state is SessionState.ENDING:
         return None
-    if may_come_back(session, settings.sessions, now):
+    if may_come_back(session, settings.sessions, now, account.restored_at):
         return None
     return OrphanKind.ENDED
 
@@ -569,8 +570,18 @@ def may_send(
     hold = first_hold(account, track, job.origin, evolve(authority, observing=0), settings)
     if hold is not None or job.origin is DestroyOrigin.COMMAND:
         return hold
+    if _is_of_a_backup(account, job):
+        return HoldReason.OBSERVING
     # A verdict that the newest snapshots do not give any more is taken back: the twin of a duplicate may be gone since.
     return None if is_present(track) and track.kind is not None else HoldReason.LAST_LOOK
+
+
+def _is_of_a_backup(account: Account, job: DestroyJob) -> bool:
+    """Whether a verdict may have been called off after the backup that it came out of, and nothing was listed since that was put back."""
+    restored_at = account.restored_at
+    if restored_at is None or job.requested_at >= restored_at:
+        return False
+    return account.last_complete_at is None or account.last_complete_at < restored_at
 
 
 def confirms(account: Account, job: DestroyJob, looked: Instance | None) -> bool:
@@ -588,9 +599,7 @@ def confirms(account: Account, job: DestroyJob, looked: Instance | None) -> bool
         if not same_machine(reference, looked):
             return False
     bound_to = account.bindings.get(job.instance_id)
-    if job.origin is DestroyOrigin.COMMAND or (
-        bound_to is not None and holds_binding(bound_to) and bound_to.id == job.session_id
-    ):
+    if bound_to is not None and holds_binding(bound_to) and bound_to.id == job.session_id:
         # The id binds, whatever became of the tag.
         return True
     if looked.session_id is not None:

@@ -804,3 +804,38 @@ def test_a_birth_at_the_very_edge_of_the_memory_is_not_remembered() -> None:
     assert planned(held).orphans[0].hold is HoldReason.MEMORY_BROKEN, "the provider's clock may be behind ours"
     spans = (MemorySpan(NOW - timedelta(minutes=52), LATER),)
     assert planned(evolve(held, spans=spans)).destroys
+
+
+def test_a_command_at_a_tag_is_no_command_at_what_is_tagged_otherwise_now() -> None:
+    known = ripe(account(), instance("a", 7))
+    command = job("a", origin=DestroyOrigin.COMMAND, session_id=instance("a", 7).session_id)
+    assert confirms(known, command, instance("a", 7))
+    assert confirms(known, command, None), "a single read may not know a machine that was just made"
+    assert not confirms(known, command, instance("a", tag="training-run"))
+
+
+def test_a_session_that_is_over_as_its_machine_is_proven_gone_is_closed_by_the_next_listing() -> None:
+    ending = session(1, SessionState.ENDING, instance_id="a", reason="expired")
+    known = evolve(account(ending), tracks={"a": track(instance("a", 1), gone_at=NOW)})
+    (closed,) = watch(known, snapshot(at=LATER)).sessions.values()
+    assert closed.state is SessionState.ENDED
+
+
+def test_a_verdict_out_of_a_backup_waits_for_a_listing() -> None:
+    over = session(1, SessionState.ENDED)
+    known = evolve(ripe(account(over), instance("a", 1)), restored_at=LATER, last_complete_at=NOW)
+    verdict = job("a", origin=DestroyOrigin.VERDICT, kind=OrphanKind.ENDED, session_id=over.id, requested_at=NOW)
+    assert may_send(known, verdict, MAY_ACT, SETTINGS.orphans, LATER) is HoldReason.OBSERVING
+    assert may_send(evolve(known, last_complete_at=LATER), verdict, MAY_ACT, SETTINGS.orphans, LATER) is None
+    command = evolve(verdict, origin=DestroyOrigin.COMMAND)
+    assert may_send(known, command, MAY_ACT, SETTINGS.orphans, LATER) is None
+
+
+def test_a_session_that_a_backup_calls_lost_has_its_time_to_come_back_anew() -> None:
+    long_ago = NOW - timedelta(days=30)
+    lost = session(1, SessionState.LOST, instance_id="a", ended_at=long_ago, state_since=long_ago)
+    seen = snapshot(instance("a", 1), at=LATER)
+    (forgotten,) = watch(account(lost), seen).sessions.values()
+    assert forgotten.state is SessionState.LOST
+    (back,) = watch(account(lost, restored_at=NOW), seen).sessions.values()
+    assert back.state is SessionState.RUNNING

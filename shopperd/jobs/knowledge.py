@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from attrs import evolve, frozen
@@ -38,7 +38,11 @@ def load(
     tracks = instances.tracks(conn, account.name)
     window = timedelta(seconds=settings.sessions.resurrection_window)
     by_id: dict[UUID, Session] = {session.id: session for session in sessions.open_sessions(conn, account.name)}
-    for session in sessions.lost_since(conn, account.name, now - window):
+    restored_at = _read_moment(conn, RESTORED_KEY)
+    since = now - window
+    if restored_at is not None and restored_at > since:
+        since = datetime.min.replace(tzinfo=UTC)  # all that were lost before it may have come back since the backup
+    for session in sessions.lost_since(conn, account.name, since):
         by_id.setdefault(session.id, session)
     told = snapshot.instances if snapshot is not None else ()
     wanted = [session.instance_id for session in by_id.values() if session.instance_id is not None]
@@ -62,7 +66,7 @@ def load(
         jobs=jobs,
         fleet=_read_fleet(conn, account.name),
         spans=memory.spans(conn),
-        restored_at=_read_moment(conn, RESTORED_KEY),
+        restored_at=restored_at,
         last_complete_at=last_complete_at(conn, account.name),
         missed_since=_missed_since(conn, account.name, settings.orphans.sightings),
     )
