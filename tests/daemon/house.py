@@ -30,7 +30,7 @@ from shopperd.telemetry import Metrics
 
 ENVIRON = {"VAST": "a-good-vast-key", "DOCK": "a-good-dock-token", "DOCK_ID": "a-good-dock-id", "BAD": "bad-key"}
 QUICK = LimitSettings(list=0.005, offers=0.005, show=0.005, create=0.005, destroy=0.005)
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 SSH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA test"
 
 

@@ -358,8 +358,10 @@ async def test_a_fresh_store_destroys_nothing_that_is_older_than_itself(dialect:
 async def test_an_unknown_machine_that_comes_under_our_eyes_goes_from_an_exclusive_account(tmp_path: Path) -> None:
     async with simulated() as simulator:
         account = evolve(dock(simulator), exclusive=True)
-        async with running(quick_settings(account), tmp_path) as (_, api):
+        settings = quick_settings(account)
+        async with running(settings, tmp_path) as (daemon, api):
             await ready(api)
+            await _watched(daemon, account.name, settings.orphans)
             tag = "shopper-11111111-2222-4333-8444-555555555555"
             simulator.world.conjure({"provider": "tensordock", "tag": tag})
 
@@ -367,6 +369,22 @@ async def test_an_unknown_machine_that_comes_under_our_eyes_goes_from_an_exclusi
                 return alive(simulator) == []
 
             await until(gone, "it is destroyed")
+
+
+async def _watched(daemon: Daemon, account: str, rules: OrphanSettings) -> None:
+    """Wait until so many complete snapshots lie inside the memory that what comes now is known to be new."""
+    at = daemon.context.accounts[account]
+    inside: set[datetime] = set()
+    begins_at = at.last_complete_at
+    assert begins_at is not None
+
+    async def enough() -> bool:
+        assert at.last_complete_at is not None
+        if at.last_complete_at - begins_at > timedelta(seconds=rules.grace):
+            inside.add(at.last_complete_at)
+        return len(inside) >= rules.sightings
+
+    await until(enough, "the account has been watched for a while")
 
 
 async def test_a_create_for_any_account_passes_by_those_that_cannot_rent(tmp_path: Path) -> None:
