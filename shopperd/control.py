@@ -469,10 +469,10 @@ def _destroy(
         job = destroys.for_instance(conn, account, instance_id)
         if job is not None and job.gone_at is None:
             return job
-    return request_destroy(conn, _by_hand(track.instance, reason, now), now)
+    return request_destroy(conn, _by_hand(track.instance, bound_to, reason, now), now)
 
 
-def _by_hand(instance: Instance, reason: str, now: datetime) -> DestroyJob:
+def _by_hand(instance: Instance, bound_to: Session | None, reason: str, now: datetime) -> DestroyJob:
     return DestroyJob(
         id=0,
         account=instance.account,
@@ -481,7 +481,7 @@ def _by_hand(instance: Instance, reason: str, now: datetime) -> DestroyJob:
         reason=reason,
         requested_at=now,
         next_attempt_at=now,
-        session_id=instance.session_id,
+        session_id=instance.session_id if bound_to is None else bound_to.id,
         tag=instance.tag,
         instance_started_at=instance.started_at,
     )

@@ -183,7 +183,7 @@ class Daemon:
         for account in context.accounts.values():
             await account.provider.close()
         with contextlib.suppress(StoreError):
-            await context.store.run(memory.beat, context.clock.now(), gap_seconds(context.settings))
+            await context.store.beat(context.clock.now(), gap_seconds(context.settings))
             if context.store.binding.shared:
                 await context.store.run(lease.release, self._process)
         await context.store.close()
@@ -325,7 +325,7 @@ class Daemon:
                 log.warning("job.overdue", job=runner.job.name, account=runner.job.account)
             try:
                 gap = gap_seconds(context.settings)
-                last = await context.store.run(memory.beat, context.clock.now(), gap, last)
+                last = await context.store.beat(context.clock.now(), gap, last)
                 await recover(context)
             except StoreError as error:
                 log.error("store.failed", detail=str(error))

@@ -29,6 +29,9 @@ REASON_EXPIRED = "expired"
 REASON_REPLACED = "its id names another machine now"
 """The reason of a session that was lost to a re-used id: the bare id must never give it that machine."""
 
+LATE_ANSWER = "its create was answered when it was over"
+"""The reason of a session that is ending once more, because of what it rented after all."""
+
 _S = SessionState
 
 FOLLOWS: Mapping[SessionState, frozenset[SessionState]] = {
@@ -41,8 +44,9 @@ FOLLOWS: Mapping[SessionState, frozenset[SessionState]] = {
     _S.ENDING: frozenset({_S.ENDED}),
     # A lost one can come back, or be given up.
     _S.LOST: frozenset({_S.STARTING, _S.RUNNING, _S.STOPPED, _S.ENDED}),
-    _S.ENDED: frozenset(),
-    _S.FAILED: frozenset(),
+    # Only by a create that is answered when its session is over already.
+    _S.ENDED: frozenset({_S.ENDING}),
+    _S.FAILED: frozenset({_S.ENDING}),
 }
 
 _BY_INSTANCE = {
@@ -121,6 +125,11 @@ def bound(session: Session, instance: Instance, now: datetime, *, reason: str | 
     if session.state is _S.ENDING:
         return tied
     return moved(tied, state, now, reason=reason)
+
+
+def revived(session: Session, instance_id: str, now: datetime) -> Session:
+    """A session that was over, bound to what its create has rented after all, which goes before it is over again."""
+    return moved(evolve(session, instance_id=instance_id), _S.ENDING, now, reason=LATE_ANSWER)
 
 
 def best_claimant(instances: Iterable[Instance]) -> Instance | None:

@@ -378,6 +378,6 @@ class MemorySpan:
     started_at: datetime
     last_beat_at: datetime
 
-    def covers(self, moment: datetime, margin: timedelta = timedelta()) -> bool:
+    def covers(self, moment: datetime, before: timedelta = timedelta(), after: timedelta = timedelta()) -> bool:
         """Whether the store's memory was awake at that moment, and by so much before and after it."""
-        return self.started_at + margin <= moment <= self.last_beat_at - margin
+        return self.started_at + before <= moment <= self.last_beat_at - after

@@ -82,6 +82,17 @@ class Account:
                 by_id[session.instance_id] = session
         return by_id
 
+    @property
+    def listed_since_restore(self) -> bool:
+        """Whether the account was listed whole since the store was put back from a backup, if it ever was."""
+        if self.restored_at is None:
+            return True
+        return self.last_complete_at is not None and self.last_complete_at >= self.restored_at
+
+    def comes_back_from(self, now: datetime) -> datetime | None:
+        """When the time anew begins in which what was lost in the backup may come back; not before it could have been seen."""
+        return self.restored_at if self.listed_since_restore else now
+
 
 def holds_binding(session: Session) -> bool:
     """Whether the id that a session was given still names its machine, whatever the tag says."""
@@ -125,8 +136,11 @@ def observe(account: Account, snapshot: Snapshot, settings: Settings, now: datet
         owner = ownership(after, track.instance, bindings.get(id_))
         if owner is not track.instance.ownership:
             track = evolve(track, instance=evolve(track.instance, ownership=owner))
-        if id_ not in account.tracks and account.missed_since is not None:
+        before = account.tracks.get(id_)
+        if before is None and account.missed_since is not None:
             track = evolve(track, missed_at=account.missed_since)
+        if before is not None and before.instance.tag != track.instance.tag:
+            track = _with_verdict(track, None, now)  # what was seen under another tag is not held against this one
         if snapshot.complete:
             track = _with_verdict(track, kind, now)
             if kind is not None and id_ in appeared:
@@ -227,7 +241,7 @@ def _advance_sessions(
             now,
             deadline_is_known=knows_deadline(session, account.restored_at),
             replaced=lost is not None,
-            restored_at=account.restored_at,
+            restored_at=account.comes_back_from(now),
         )
         if step is None:
             continue
@@ -305,7 +319,7 @@ def verdict(
         return OrphanKind.DUPLICATE if own is not None and is_present(own) else None
     if session.create_open and session.state is SessionState.ENDING:
         return None
-    if may_come_back(session, settings.sessions, now, account.restored_at):
+    if may_come_back(session, settings.sessions, now, account.comes_back_from(now)):
         return None
     return OrphanKind.ENDED
 
@@ -391,7 +405,7 @@ def _remembers_its_birth(account: Account, track: Track, margin: timedelta) -> b
     """
     born = track.instance.started_at
     if born is not None:
-        return any(span.covers(born, margin) for span in account.spans)
+        return any(span.covers(born, before=BIRTH_MARGIN, after=margin) for span in account.spans)
     missed = track.missed_at
     if missed is None:
         return False
@@ -578,10 +592,9 @@ def may_send(
 
 def _is_of_a_backup(account: Account, job: DestroyJob) -> bool:
     """Whether a verdict may have been called off after the backup that it came out of, and nothing was listed since that was put back."""
-    restored_at = account.restored_at
-    if restored_at is None or job.requested_at >= restored_at:
+    if account.restored_at is None or job.requested_at >= account.restored_at:
         return False
-    return account.last_complete_at is None or account.last_complete_at < restored_at
+    return not account.listed_since_restore
 
 
 def confirms(account: Account, job: DestroyJob, looked: Instance | None) -> bool:

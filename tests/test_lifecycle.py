@@ -39,9 +39,9 @@ def test_every_state_is_in_the_table() -> None:
     assert set(FOLLOWS) == set(SessionState)
 
 
-def test_what_is_over_stays_over() -> None:
-    assert not FOLLOWS[SessionState.ENDED]
-    assert not FOLLOWS[SessionState.FAILED]
+def test_what_is_over_comes_alive_no_more() -> None:
+    assert FOLLOWS[SessionState.ENDED] == {SessionState.ENDING}
+    assert FOLLOWS[SessionState.FAILED] == {SessionState.ENDING}
 
 
 def test_what_is_ending_never_comes_alive_again() -> None:

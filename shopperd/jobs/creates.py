@@ -1,7 +1,7 @@
 """The creates job: turns durable create intents into requests, each sent at most once for an offer.
 
-The intent is on disk before this job hears of it, and is marked as sent before the provider does. After that only three things
-can be known: refused (a definite answer), accepted (an id), or unclear. Unclear is never repeated; listings settle it.
+The intent is on disk before this job hears of it, and is marked as sent when its turn has come, before the provider hears of it;
+until then a crash costs nothing, the next process sends it. After that only three things can be known: refused (a definite answer), accepted (an id), or unclear. Unclear is never repeated; listings settle it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from shopperd.jobs.context import AccountAtWork, Context, Report, log
 from shopperd.jobs.knowledge import FROZEN_KEY, append, request_destroy
-from shopperd.lifecycle import REASON_EXPIRED, bound, moved
+from shopperd.lifecycle import LATE_ANSWER, REASON_EXPIRED, bound, moved, revived
 from shopperd.market import fits, request_for
 from shopperd.model import CreateOutcome, Instance, Offer, Ownership, Session, SessionState, Track
 from shopperd.providers.contract import (
@@ -120,10 +120,7 @@ class CreatesJob:
         for offer in self._candidates(session):
             if self.context.no_right:
                 return
-            sent = await self.context.store.run(begin, session.id, offer, self.context.clock.now())
-            if sent is None:
-                return
-            outcome = await self._request(sent, offer)
+            outcome = await self._request(session, offer)
             if outcome is None:
                 return
             refused.append(f"{offer.id}: {outcome}")
@@ -145,9 +142,9 @@ class CreatesJob:
         """Send one create. None if that settled the session, else why this offer was refused."""
         context = self.context
         request = request_for(session.tag, offer, session.spec)
-        log.info("create.requested", session=str(session.id), offer=offer.id, price_per_hour=offer.price_per_hour)
+        self._sent.discard(session.id)
         try:
-            created = await self._send(session, request)
+            created = await self._send(session, offer, request)
         except Withheld as error:
             await self._record(note_withheld, session.id, str(error), context.clock.now())
             log.warning("create.withheld", session=str(session.id), detail=str(error))
@@ -175,25 +172,30 @@ class CreatesJob:
         context.changes.tell()
         return None
 
-    async def _send(self, session: Session, request: CreateRequest) -> CreatedInstance:
+    async def _send(self, session: Session, offer: Offer, request: CreateRequest) -> CreatedInstance:
         """The request alone: whatever is scheduled while the gate is set would inherit it."""
-        gate = GATE.set(lambda: self._ask_again(session))
+        gate = GATE.set(lambda: self._begin(session, offer))
         try:
             return await self.at.provider.create_instance(request)
         finally:
             GATE.reset(gate)
 
-    async def _ask_again(self, session: Session) -> None:
-        """Ask once more when the request's turn has come: a freeze or an end may have come while it waited."""
-        try:
-            wanted = await self.context.store.run(may_still_send, session.id)
-        except StoreError as error:
-            raise Withheld(f"the store could not be asked when its turn had come: {error}") from error
-        if not wanted:
-            raise Withheld("it was frozen or ended while it waited for its turn")
+    async def _begin(self, session: Session, offer: Offer) -> None:
+        """Mark the intent as sent when the request's turn has come: a freeze or an end may have come while it waited."""
+        if session.id in self._sent:
+            return
         if self.context.no_right:
             raise Withheld(f"while it waited for its turn: {self.context.no_right}")
+        try:
+            begun = await self.context.store.run(begin, session.id, offer, self.context.clock.now())
+        except StoreError as error:
+            raise Withheld(f"the store could not be asked when its turn had come: {error}") from error
+        if not begun:
+            raise Withheld("it was frozen, ended or overdue when its turn had come")
         self._sent.add(session.id)
+        log.info("create.requested", session=str(session.id), offer=offer.id, price_per_hour=offer.price_per_hour)
+        if self.context.no_right:
+            raise Withheld(f"while it was marked as sent: {self.context.no_right}")
 
     async def _record(
         self,
@@ -266,16 +268,16 @@ def _kept(spool: Spool, record: AcceptedCreate) -> str:
     return ""
 
 
-def begin(conn: Connection, session_id: UUID, offer: Offer, now: datetime) -> Session | None:
-    """Mark the intent as sent, durably, before the provider hears of it; None if it must not be sent any more."""
+def begin(conn: Connection, session_id: UUID, offer: Offer, now: datetime) -> bool:
+    """Mark the intent as sent, durably, before the provider hears of it; False if it must not be sent any more."""
     session = sessions.get(conn, session_id)
     if session is None or session.state is not SessionState.CREATING:
-        return None
+        return False
     if session.create_outcome not in (CreateOutcome.NONE, CreateOutcome.REFUSED) or meta.get(conn, FROZEN_KEY):
-        return None
+        return False
     if session.create_deadline_at is not None and now >= session.create_deadline_at:
-        return None
-    sent = sessions.update(
+        return False
+    sessions.update(
         conn,
         evolve(
             session,
@@ -287,7 +289,7 @@ def begin(conn: Connection, session_id: UUID, offer: Offer, now: datetime) -> Se
         ),
     )
     append(conn, now, "create.requested", f"offer {offer.id}", session.account, session.id)
-    return sent
+    return True
 
 
 def accept(conn: Connection, session_id: UUID, created: CreatedInstance, offer: Offer, now: datetime) -> None:
@@ -324,9 +326,11 @@ def accept(conn: Connection, session_id: UUID, created: CreatedInstance, offer: 
         tied = sessions.update(conn, bound(accepted, track.instance, now))
         if tied.state is SessionState.ENDING and tied.reason != REASON_EXPIRED:
             request_destroy(conn, command_for(tied, track, now), now)
-    elif session.instance_id is None:
-        # It failed or ended while the answer was on its way: what it rented is an orphan of kind ended, by its tag.
-        sessions.update(conn, evolve(accepted, instance_id=created.id))
+    elif session.instance_id is None and session.state in (SessionState.FAILED, SessionState.ENDED):
+        # It was over before the answer came: what it rented goes, whether or not it came out with its tag.
+        reopened = sessions.update(conn, revived(accepted, created.id, now))
+        append(conn, now, "session.ending", LATE_ANSWER, account, session.id, created.id)
+        request_destroy(conn, command_for(reopened, track, now), now)
 
 
 def accepted_create(session: Session, created: CreatedInstance, offer: Offer, answered_at: datetime) -> AcceptedCreate:
@@ -358,18 +362,13 @@ def note_refusal(conn: Connection, session_id: UUID, why: str, now: datetime) ->
     _end_if_ending(conn, session_id, now)
 
 
-def may_still_send(conn: Connection, session_id: UUID) -> bool:
-    """Whether a create whose turn has come is still wanted."""
-    session = sessions.get(conn, session_id)
-    return session is not None and session.state is SessionState.CREATING and not meta.get(conn, FROZEN_KEY)
-
-
 def note_withheld(conn: Connection, session_id: UUID, why: str, now: datetime) -> None:
     """The request was certainly not sent: the intent is as it was before it, or over if it was ended."""
     session = sessions.get(conn, session_id)
-    if session is None or session.create_outcome is not CreateOutcome.SENT:
+    if session is None:
         return
-    sessions.update(conn, evolve(session, create_outcome=CreateOutcome.NONE))
+    if session.create_outcome is CreateOutcome.SENT:
+        sessions.update(conn, evolve(session, create_outcome=CreateOutcome.NONE))
     append(conn, now, "create.withheld", why, session.account, session.id)
     _end_if_ending(conn, session_id, now)
 

@@ -40,7 +40,8 @@ def load(
     by_id: dict[UUID, Session] = {session.id: session for session in sessions.open_sessions(conn, account.name)}
     restored_at = _read_moment(conn, RESTORED_KEY)
     since = now - window
-    if restored_at is not None and restored_at > since:
+    listed_at = last_complete_at(conn, account.name)
+    if restored_at is not None and (restored_at > since or listed_at is None or listed_at < restored_at):
         since = datetime.min.replace(tzinfo=UTC)  # all that were lost before it may have come back since the backup
     for session in sessions.lost_since(conn, account.name, since):
         by_id.setdefault(session.id, session)
@@ -67,7 +68,7 @@ def load(
         fleet=_read_fleet(conn, account.name),
         spans=memory.spans(conn),
         restored_at=restored_at,
-        last_complete_at=last_complete_at(conn, account.name),
+        last_complete_at=listed_at,
         missed_since=_missed_since(conn, account.name, settings.orphans.sightings),
     )
 

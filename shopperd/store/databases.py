@@ -18,6 +18,12 @@ from shopperd.store.meta import Binding
 BUSY_SECONDS = 5.0
 """How long another program's lock on the SQLite file is waited for. The store's thread stands meanwhile, so not longer."""
 
+AS_WRITER = "as writer"
+"""In a connection's `info`: its next transaction begins with the right to write, and waits for it."""
+
+_NO_WAIT = "busy_timeout=0"
+"""SQLite waits in some places and not in others; so it never does, and the transaction is begun again as a writer's."""
+
 STATEMENT_SECONDS = 30
 """After this long PostgreSQL gives a statement up, so that a stuck server becomes an error and not a silence."""
 
@@ -102,7 +108,7 @@ def sqlite_engine(path: Path | None, *, durable: bool = True) -> Engine:
         (answer,) = connection.execute(f"PRAGMA journal_mode={mode}").fetchone()
         if path is not None and answer.upper() != mode:
             raise StoreUnreachable(str(path), "its file system cannot keep a write-ahead log (is it a network share?)")
-        for pragma in ("synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF", "cell_size_check=ON"):
+        for pragma in ("synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF", "cell_size_check=ON", _NO_WAIT):
             connection.execute(f"PRAGMA {pragma}")
 
     event.listen(engine, "connect", prepare)
@@ -156,7 +162,14 @@ def _one_connection() -> dict[str, Any]:
 
 
 def _begin_sqlite(conn: Connection) -> None:
-    conn.exec_driver_sql("BEGIN")
+    if not conn.info.pop(AS_WRITER, False):
+        conn.exec_driver_sql("BEGIN")
+        return
+    conn.exec_driver_sql(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}")
+    try:
+        conn.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        conn.exec_driver_sql(f"PRAGMA {_NO_WAIT}")
 
 
 def _begin_postgres(conn: Connection) -> None:

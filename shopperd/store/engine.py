@@ -20,7 +20,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor, ExecutionContext
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from shopperd.clock import Clock
-from shopperd.store import databases, memo, meta
+from shopperd.store import databases, memo, memory, meta
 from shopperd.store.columns import UnreadableValueError
 from shopperd.store.errors import (
     RESTORE_ADVICE,
@@ -28,8 +28,10 @@ from shopperd.store.errors import (
     StoreDamaged,
     StoreError,
     StoreFull,
+    StoreLocked,
     StoreReadOnly,
     StoreUnreachable,
+    is_busy,
     is_worth_repeating,
     store_error,
 )
@@ -160,9 +162,9 @@ class Store:
         try:
             store._transact(_inspect, (location,), {})
             store._transact(_prepare, (location, *_new_identity(clock)), {})
-            opens = store._transact(_count_opening, (), {})
+            opens, beat = store._transact(_count_opening, (), {})
             store.created = created
-            store.binding = file.binding(opens - 1)
+            store.binding = file.binding(opens - 1, beat)
             file.note_opens(opens)
             file.tighten()
             file.anchor()
@@ -189,6 +191,20 @@ class Store:
             return await self._attempt(function, args, kwargs)
         except _CollidedError as error:
             self._fail(error.cause)
+
+    async def beat(self, now: datetime, max_gap_seconds: float, last: datetime | None = None) -> datetime:
+        """See `memory.beat`; and have the lock file remember the beat, so that an older copy in the store's place is noticed.
+
+        Raises:
+            StoreError: as `run`.
+        """
+        beaten = await self.run(memory.beat, now, max_gap_seconds, last)
+        if self._file is not None:
+            if self._executor is None:
+                self._file.note_beat(beaten)
+            else:
+                await asyncio.wrap_future(self._executor.submit(self._file.note_beat, beaten))
+        return beaten
 
     def run_sync(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same without a loop, for commands and tests."""
@@ -258,33 +274,40 @@ class Store:
     def _repeat(self, function: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> T:
         if self.problem is not None and self.problem.lasting:
             raise self.problem
+        waits = False
         for left in reversed(range(ATTEMPTS_AT_ONCE)):
             try:
-                result = self._once(function, args, kwargs)
+                result = self._once(function, args, kwargs, waits=waits)
             except StoreError as error:
                 self.problem = error
                 raise
             except _ChangedMeanwhileError:
                 continue
             except DBAPIError as error:
-                if not is_worth_repeating(error):
-                    self._fail(error)
+                if waits or not is_worth_repeating(error) or (is_busy(error) and isinstance(self.problem, StoreLocked)):
+                    self._fail(error)  # whoever comes after one that has waited in vain does not wait as well
                 if not left:
                     raise _CollidedError(error) from error
-            except (SQLAlchemyError, UnreadableValueError) as error:
+                waits = is_busy(error)
+            except (SQLAlchemyError, UnreadableValueError, UnicodeDecodeError) as error:
                 self._fail(error)
             else:
-                if self.wrote or not isinstance(self.problem, StoreFull | StoreReadOnly):
+                if self.wrote or not isinstance(self.problem, StoreFull | StoreLocked | StoreReadOnly):
                     self.problem = None
                 return result
         self.problem = StoreUnreachable(self.location, "another program writes to it all the time; only shopperd may")
         raise self.problem
 
-    def _once(self, function: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> T:
+    def _once(
+        self, function: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping[str, Any], *, waits: bool = False
+    ) -> T:
+        """One try. With `waits` it begins as a writer, for which alone SQLite waits while another program writes."""
         if self._file is not None:
             self._file.verify()
         self.wrote = False
         with self._connection() as conn:
+            if waits:
+                conn.info[databases.AS_WRITER] = True
             try:
                 self._remember(conn)
                 result = function(conn, *args, **kwargs)
@@ -362,8 +385,8 @@ class Store:
         meaning = store_error(error, self.location)
         if isinstance(meaning, StoreError):
             self.problem = meaning
-        if isinstance(meaning, Conflict):
-            raise meaning from None  # PostgreSQL's own text can quote the whole row, secrets and all
+        if isinstance(meaning, Conflict | StoreDamaged):
+            raise meaning from None  # the database's own text can quote a value or the whole row, secrets and all
         if meaning is error:
             raise error
         raise meaning from error
@@ -430,10 +453,10 @@ def _prepare(conn: Connection, location: str, store_id: UUID, now: datetime) -> 
     return created
 
 
-def _count_opening(conn: Connection) -> int:
+def _count_opening(conn: Connection) -> tuple[int, datetime | None]:
     opens = meta.get(conn, _OPENS, 0) + 1
     meta.put(conn, _OPENS, opens)
-    return int(opens)
+    return int(opens), memory.newest_beat(conn)
 
 
 def _probe(conn: Connection, now: datetime) -> None:

@@ -87,9 +87,17 @@ _SQLITE_ADVICE: dict[int, tuple[type[StoreError], str]] = {
     sqlite3.SQLITE_READONLY: (StoreReadOnly, READ_ONLY_ADVICE),
     sqlite3.SQLITE_PERM: (StoreReadOnly, READ_ONLY_ADVICE),
     sqlite3.SQLITE_CANTOPEN: (StoreUnreachable, "cannot be opened; check that its folder exists and may be written"),
+    sqlite3.SQLITE_IOERR_WRITE: (
+        StoreFull,
+        "no write succeeds; free disk space, and check the disk, its quota and the limit on file sizes",
+    ),
     sqlite3.SQLITE_IOERR: (StoreUnreachable, "the disk refuses to read or write; check it and its quota"),
 }
-_SQLITE_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_SQLITE_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
+_SQLITE_NO_TEXT = "Could not decode to UTF-8"
+"""How the driver begins its message of a value that is no text. The rest of it quotes the value, which can be a user's secret."""
+_NO_TEXT = f"is damaged (a text in it is none); {RESTORE_ADVICE}"
+_SQLITE_DAMAGE_TEXTS = ("unsupported file format", "malformed database schema")
 _SQLITE_LOST_SYNC = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
 """After a failed fsync the kernel may drop the pages and report success next time, so nothing after it can be trusted."""
 
@@ -114,17 +122,25 @@ def is_worth_repeating(error: exc.DBAPIError) -> bool:
     """Whether the whole transaction failed only because of another one, and had no effect.
 
     PostgreSQL: serialization_failure and deadlock_detected (its manual asks to repeat the transaction). SQLite: a read
-    transaction that became a write one after somebody else had written (SQLITE_BUSY_SNAPSHOT never waits).
+    transaction that became a write one after somebody else had written (SQLITE_BUSY_SNAPSHOT), or while somebody else was
+    writing (SQLITE_BUSY): neither waits.
     """
     if isinstance(error.orig, sqlite3.Error):
-        return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY_SNAPSHOT
+        return is_busy(error) or getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY_SNAPSHOT
     return getattr(error.orig, "sqlstate", None) in {"40001", "40P01"}
+
+
+def is_busy(error: exc.DBAPIError) -> bool:
+    """Whether another program writes to the SQLite file just now."""
+    return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
 
 
 def store_error(error: Exception, location: str) -> Exception:
     """What an error of the database means: a `StoreError`, a `Conflict`, or the error of a caller's bad value."""
     if isinstance(error, UnreadableValueError):
         return StoreDamaged(location, f"{error}; {RESTORE_ADVICE}")
+    if isinstance(error, UnicodeDecodeError):
+        return StoreDamaged(location, _NO_TEXT, lasting=True)
     if not isinstance(error, exc.DBAPIError):
         if isinstance(error, exc.StatementError) and error.orig is not None:
             return error.orig if isinstance(error.orig, Exception) else error
@@ -143,12 +159,14 @@ def _of_sqlite(error: exc.DBAPIError, cause: sqlite3.Error, location: str) -> Ex
         return StoreMoved(location, "its file was deleted or replaced while in use; stop shopperd and put it back")
     if code in _SQLITE_LOST_SYNC:
         return StoreDamaged(location, "the disk failed to keep what was written; check it, then restart", lasting=True)
-    if code & 0xFF in _SQLITE_DAMAGE:
+    if str(cause).startswith(_SQLITE_NO_TEXT):
+        return StoreDamaged(location, _NO_TEXT, lasting=True)
+    if code & 0xFF in _SQLITE_DAMAGE or str(cause).startswith(_SQLITE_DAMAGE_TEXTS):
         return StoreDamaged(location, f"is damaged ({cause}); {RESTORE_ADVICE}", lasting=True)
     if isinstance(error, exc.OperationalError) and str(cause).startswith(("no such table", "no such column")):
         return StoreDamaged(location, f"is not complete ({cause}); {RESTORE_ADVICE}")
-    if code & 0xFF in _SQLITE_ADVICE:
-        kind, advice = _SQLITE_ADVICE[code & 0xFF]
+    if known := _SQLITE_ADVICE.get(code) or _SQLITE_ADVICE.get(code & 0xFF):
+        kind, advice = known
         return kind(location, f"{advice} ({name})")
     if isinstance(error, exc.OperationalError) and not isinstance(cause, sqlite3.ProgrammingError):
         return StoreUnreachable(location, f"{cause} ({name})")

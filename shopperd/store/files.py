@@ -11,10 +11,11 @@ import fcntl
 import os
 import platform
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
-from attrs import frozen
+from attrs import evolve, frozen
 
 from shopperd.store.errors import (
     FULL_ADVICE,
@@ -42,11 +43,13 @@ class _LockNote:
 
     Attributes:
         opens: how often the store was opened. A store that says less, or more, was put back from elsewhere.
+        beat: the newest heartbeat that the store was seen to keep. One that has none as new was put back, too.
     """
 
     pid: int = 0
     host: str = ""
     opens: int = -1
+    beat: datetime | None = None
 
 
 class StoreFile:
@@ -177,14 +180,14 @@ class StoreFile:
                     str(self.path), f"{path.name} was replaced while in use; restart shopperd to use the new one"
                 )
 
-    def binding(self, opens: int) -> Binding:
-        """Where the store is, and whether the lock file remembers the same number of openings before this one."""
-        status = self.path.stat()
+    def binding(self, opens: int, beat: datetime | None) -> Binding:
+        """Where the store is, and whether the lock file remembers the same number of openings before this one, and no newer beat."""
+        status, noted = self.path.stat(), self._note.beat
         return Binding(
             host=host_id(),
             path=str(self.path),
             inode=f"{status.st_dev}:{status.st_ino}",
-            continuous=self._note.opens == opens,
+            continuous=self._note.opens == opens and (noted is None or (beat is not None and beat >= noted)),
         )
 
     def note_opens(self, opens: int) -> None:
@@ -192,11 +195,21 @@ class StoreFile:
 
         Call it after the store itself has it: a crash in between then only looks like a store that was put back.
         """
+        self._write_note(_LockNote(os.getpid(), platform.node(), opens, self._note.beat))
+
+    def note_beat(self, beat: datetime) -> None:
+        """Write the newest heartbeat into the lock file, once the store has it.
+
+        A copy that was made before it and is written over the store later, be it in place, then tells itself.
+        """
+        self._write_note(evolve(self._note, beat=beat))
+
+    def _write_note(self, note: _LockNote) -> None:
         if self._lock is None:
             return
-        self._note = _LockNote(os.getpid(), platform.node(), opens)
+        self._note = note
         try:
-            text = msgspec.json.encode(self._note)
+            text = msgspec.json.encode(note)
             os.pwrite(self._lock, text, 0)
             os.ftruncate(self._lock, len(text))
         except OSError as error:

@@ -37,7 +37,7 @@ def wake(conn: Connection, now: datetime) -> datetime:
     If the newest beat lies in the future, the clock was set back, and nobody knows which of the two times was right. So older spans
     end now at the latest, and the new one begins only when the clock has caught up.
     """
-    newest = conn.scalar(_LATEST)
+    newest = newest_beat(conn)
     begins = now
     if newest is not None and newest > now + BACKWARDS_TOLERATED:
         begins = newest
@@ -75,6 +75,12 @@ def beat(conn: Connection, now: datetime, max_gap_seconds: float, last: datetime
             kept["spans"] = (*kept["spans"][:-1], MemorySpan(started_at, now))
     beaten: datetime = last_beat_at
     return beaten
+
+
+def newest_beat(conn: Connection) -> datetime | None:
+    """The latest of all beats, None if there was none. It never falls, whatever the clock does."""
+    beat: datetime | None = conn.scalar(_LATEST)
+    return beat
 
 
 def spans(conn: Connection, since: datetime | None = None) -> list[MemorySpan]:

@@ -150,7 +150,7 @@ def _moved_wrongly(before: State, after: State, number: int, rules: Rules) -> It
     elif session.state is SessionState.ENDING:
         if session.reason == REASON_EXPIRED and not (asked.deadline is not None and now >= asked.deadline):
             yield "ended a session before its deadline"
-        if session.reason != REASON_EXPIRED and not asked.ended:
+        if session.reason != REASON_EXPIRED and not (asked.ended or asked.failed):
             yield "ended a session that nobody ended"
     elif session.state is SessionState.ENDED and was.state is SessionState.ENDING:
         if own is None:

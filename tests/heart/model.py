@@ -14,7 +14,7 @@ from uuid import UUID
 from attrs import define, evolve, field, frozen
 
 from shopperd import reconcile
-from shopperd.lifecycle import REASON_EXPIRED, bound, moved
+from shopperd.lifecycle import REASON_EXPIRED, bound, moved, revived
 from shopperd.model import (
     CreateOutcome,
     DestroyJob,
@@ -29,7 +29,7 @@ from shopperd.model import (
     Track,
     tag_of,
 )
-from shopperd.reconcile import Account, Authority, Observed, Plan, Window, holds_binding
+from shopperd.reconcile import Account, Authority, Observed, Plan, Window, holds_binding, limit_per_hour
 from shopperd.settings import OrphanSettings, Settings
 from shopperd.sightings import is_present, merged, same_machine
 from tests.heart import judge
@@ -255,9 +255,12 @@ def load(store: Store, rules: Rules, now: datetime, seen: Snapshot | None = None
     window = timedelta(seconds=rules.settings.sessions.resurrection_window)
     in_order = sorted((one for _, one in sorted(store.sessions.items())), key=lambda one: one.created_at)
     by_id = {one.id: one for one in in_order if one.state not in OVER}
+    restored_lately = store.restored_at is not None and (
+        store.restored_at > now - window or not store.complete_at or store.complete_at[-1] < store.restored_at
+    )
     for one in in_order:
         since = one.state_since or one.ended_at or one.created_at
-        if one.state is SessionState.LOST and since >= now - window:
+        if one.state is SessionState.LOST and (restored_lately or since >= now - window):
             by_id.setdefault(one.id, one)
     wanted = [one.instance_id for one in by_id.values() if one.instance_id is not None]
     wanted.extend(shown.id for shown in (seen.instances if seen is not None else ()))
@@ -506,8 +509,10 @@ class _Doing:
             self._session(tied)
             if tied.state is SessionState.ENDING and tied.reason != REASON_EXPIRED:
                 self._set(store=with_job(self.store, self.heart.command_for(tied, track, self.now)))
-        elif one.instance_id is None:
-            self._session(evolve(accepted, instance_id=id_))
+        elif one.instance_id is None and one.state in (SessionState.FAILED, SessionState.ENDED):
+            reopened = revived(accepted, id_, self.now)
+            self._session(reopened)
+            self._set(store=with_job(self.store, self.heart.command_for(reopened, track, self.now)))
 
     def _refuse(self, number: int, one: Session, *, fails: bool) -> None:
         """`jobs.creates.fail` and `note_refusal`."""
@@ -560,10 +565,10 @@ class _Doing:
     def do_command(self, id_: str) -> None:
         """`control._destroy`. What it refuses changes nothing."""
         track, known = self.store.tracks[id_], self.load()
-        claim = known.bindings.get(id_)
-        if claim is not None and not holds_binding(claim):
-            claim = None
-        claimed = track.instance.session_id
+        bound_to = known.bindings.get(id_)
+        if bound_to is not None and not holds_binding(bound_to):
+            bound_to = None
+        claim, claimed = bound_to, track.instance.session_id
         if claim is None and claimed is None:
             return
         if claim is None and claimed is not None:
@@ -586,7 +591,7 @@ class _Doing:
             reason="by hand",
             requested_at=self.now,
             next_attempt_at=self.now,
-            session_id=one.session_id,
+            session_id=one.session_id if bound_to is None else bound_to.id,
             tag=one.tag,
             instance_started_at=one.started_at,
         )
@@ -769,7 +774,20 @@ class _Doing:
             self._saw_alone(machine)
         else:
             looked = listed
-        return self.heart.confirms(known, job, looked)
+        return self.heart.confirms(known, job, looked) and self._begins(known, id_)
+
+    def _begins(self, known: Account, id_: str) -> bool:
+        """`jobs.destroys.begin_attempt`: a verdict that is carried out first counts within the hour."""
+        job = self.store.jobs[id_]
+        if job.origin is DestroyOrigin.VERDICT and job.attempts == 0:
+            lately = [moment for moment in self.store.begun if moment >= self.now - self.rules.hour]
+            present = sum(is_present(track) for track in known.tracks.values()) + len(lately)
+            limit = limit_per_hour(present, self.settings.orphans)
+            if limit is not None and len(lately) >= limit:
+                return False
+            self._in_store(begun=(*lately, self.now))
+        self._in_store(jobs={**self.store.jobs, id_: evolve(job, attempts=job.attempts + 1)})
+        return True
 
     def _held(self, known: Account, job: DestroyJob) -> bool:
         authority = Authority(frozen=self.store.frozen)

@@ -550,7 +550,5 @@ PROPERTIES: Mapping[str, Property] = {
     )
 }
 
-STANDING: Mapping[str, str] = {
-    "evidence_is_of_one_tag": "reconcile.observe keeps a verdict and its count when the tag that they were given for has changed",
-}
+STANDING: Mapping[str, str] = {}
 """Properties that do not hold yet, and why."""

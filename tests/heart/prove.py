@@ -73,6 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
         "healed": sum(one.healed for one in walked),
         "ways": asked.ways * len(wandered),
         "property_cases": sum(piece.count for piece in tried),
+        "known": sum(rule in pardoned(place) for place, rule in broken) + len(failed & STANDING.keys()),
         "violations": len(broken) + len(failed),
         "seconds": round(time.monotonic() - began),
     }

@@ -181,6 +181,7 @@ class Store:
     Attributes:
         jobs: the open destroy jobs by instance.
         verdicts: when each verdict was recorded, closed ones too.
+        begun: when each verdict was carried out first.
         complete_at: when the newest complete listings were asked for, oldest first, as many as must agree.
         observing: sweeps that still only look.
     """
@@ -189,6 +190,7 @@ class Store:
     tracks: Mapping[str, Track] = field(factory=dict)
     jobs: Mapping[str, DestroyJob] = field(factory=dict)
     verdicts: tuple[datetime, ...] = ()
+    begun: tuple[datetime, ...] = ()
     fleet: Fleet = field(factory=Fleet)
     spans: tuple[MemorySpan, ...] = ()
     restored_at: datetime | None = None
@@ -451,11 +453,13 @@ def _store(store: Store, now: datetime, rules: Rules, label: _Labeller) -> tuple
                 job.tag,
                 label(id_, job.instance_started_at),
                 job.accepted_at is not None,
+                job.attempts > 0,
                 store.restored_at is not None and job.requested_at < store.restored_at,
             )
             for id_, job in sorted(store.jobs.items())
         ),
         _ages(now, store.verdicts, rules.hour_ticks),
+        _ages(now, store.begun, rules.hour_ticks),
         None
         if store.fleet.jump_at is None
         else (_age(now, store.fleet.jump_at, rules.grace_ticks), min(store.fleet.snapshots_since, orphans.sightings)),
@@ -480,9 +484,16 @@ def _session(session: Session, store: Store, now: datetime, rules: Rules) -> tup
         session.reason == REASON_EXPIRED,
         session.create_outcome.value,
         _age(now, session.create_deadline_at, 0),
-        _age(now, session.ended_at, rules.window_ticks) if session.state is SessionState.LOST else None,
+        _age(now, _lost_since(session, store), rules.window_ticks) if session.state is SessionState.LOST else None,
         older,
     )
+
+
+def _lost_since(session: Session, store: Store) -> datetime | None:
+    """A restored store gives a lost session its time anew."""
+    if session.ended_at is None or store.restored_at is None:
+        return session.ended_at
+    return max(session.ended_at, store.restored_at)
 
 
 def _track(track: Track, store: Store, now: datetime, rules: Rules, label: _Labeller) -> tuple[object, ...]:

@@ -69,6 +69,7 @@ class Marketplace:
         stubborn: machines that a destroy does nothing to.
         hidden: machines that a single read tells nothing of.
         turns: creates, by their tag, that wait for their turn until it comes.
+        waiting: the tags of those that wait, or have waited.
     """
 
     clock: FakeClock
@@ -80,12 +81,14 @@ class Marketplace:
     creates: list[str] = field(factory=list)
     answer: ProviderError | None = None
     turns: dict[str, asyncio.Event] = field(factory=dict)
+    waiting: list[str] = field(factory=list)
     before_answer: Callable[[], object] = lambda: None
     on_destroy: Callable[[str], object] = lambda _: None
     name: str = "vastai"
 
     async def create_instance(self, request: CreateRequest) -> CreatedInstance:
         if request.tag in self.turns:
+            self.waiting.append(request.tag)
             await self.turns[request.tag].wait()
         if (gate := GATE.get()) is not None:
             await gate()

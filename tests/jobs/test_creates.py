@@ -115,7 +115,7 @@ async def test_a_create_whose_turn_comes_while_the_store_has_a_problem_is_not_se
     refuse_accepts(desk)
     turns = desk.market.turns = {session.tag: asyncio.Event() for session in (first, second)}
     await CreatesJob(desk.context, desk.at).run()
-    while len(desk.trail("create.requested")) < 2:
+    while len(desk.market.waiting) < 2:
         await asyncio.sleep(0)
     turns[first.tag].set()
     while not spool.waiting:

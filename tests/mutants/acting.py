@@ -165,14 +165,15 @@ CREATING = (
         what="A crash between rental and write leaves a machine that bills and that no row names.",
         file="jobs/creates.py",
         before=(
-            "            sent = await self.context.store.run(begin, session.id, offer, self.context.clock.now())\n"
-            "            if sent is None:\n"
-            "                return\n"
-            "            outcome = await self._request(sent, offer)\n"
+            "        self._sent.discard(session.id)\n"
+            "        try:\n"
+            "            created = await self._send(session, offer, request)\n"
         ),
         after=(
-            "            outcome = await self._request(session, offer)\n"
-            "            await self.context.store.run(begin, session.id, offer, self.context.clock.now())\n"
+            "        self._sent.add(session.id)\n"
+            "        try:\n"
+            "            created = await self._send(session, offer, request)\n"
+            "            await context.store.run(begin, session.id, offer, context.clock.now())\n"
         ),
         killed_by=tests(JOBS, "test_an_intent_is_marked_as_sent_before_the_provider_hears_of_it"),
     ),
@@ -202,8 +203,8 @@ CREATING = (
         source="LESSONS J4, D18",
         what="A create that waits for its turn rents although the deployment was frozen meanwhile.",
         file="jobs/creates.py",
-        before="session.state is SessionState.CREATING and not meta.get(conn, FROZEN_KEY)\n",
-        after="session.state is SessionState.CREATING\n",
+        before="CreateOutcome.REFUSED) or meta.get(conn, FROZEN_KEY):\n",
+        after="CreateOutcome.REFUSED):\n",
         killed_by=tests(JOBS, "test_a_create_that_waits_for_its_turn_is_not_sent_after_a_freeze"),
     ),
     Mutant(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from shopperd.providers.pacing import Blocks, Endpoint
 from shopperd.settings import Settings
 from shopperd.simulator import World
 from shopperd.simulator.faults import CATALOGUE
-from shopperd.store import Binding, Store
+from shopperd.store import Binding, Store, memory
 from tests.simulation.ledger import (
     FOREVER,
     Asked,
@@ -68,6 +69,7 @@ class House:
         copy: the newest copy of the store.
         cut_at: the boundary at which whoever crosses it is cut.
         opens, noted_opens: how often the store was opened, as it says itself and as the file beside it does.
+        noted_beat: the newest heartbeat, as the file beside the store says.
     """
 
     seed: int
@@ -84,6 +86,7 @@ class House:
     cut_at: int | None = None
     opens: int = 0
     noted_opens: int = 0
+    noted_beat: datetime | None = None
     created: bool = True
     healing: bool = False
     happened: dict[str, int] = field(factory=dict)
@@ -179,7 +182,7 @@ class House:
         ledger = self.ledger
         number, now = len(ledger.lives) + 1, self.epoch()
         if not beside:
-            self.place = evolve(self.place, continuous=self.noted_opens == self.opens)
+            self.place = evolve(self.place, continuous=self._is_continuous())
             self.opens += 1
             self.noted_opens = self.opens
             if not self.place.continuous and not self.created:
@@ -192,6 +195,16 @@ class House:
         _loop().begin(number, life.run())
         await asyncio.sleep(0)
         return life
+
+    def _is_continuous(self) -> bool:
+        """`StoreFile.binding`."""
+        beat = self.store.run_sync(memory.newest_beat)
+        is_new = self.noted_beat is None or (beat is not None and beat >= self.noted_beat)
+        return self.noted_opens == self.opens and is_new
+
+    def beaten(self, beat: datetime) -> None:
+        """`StoreFile.note_beat`."""
+        self.noted_beat = beat
 
     def transacted(self, life: Life, name: str, result: object) -> None:
         """Note what a transaction of a process that matters to the ledger came to."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Collection, Iterable
+from datetime import datetime
 from typing import Any, NoReturn, Protocol, cast
 
 from attrs import define
@@ -52,6 +53,9 @@ class Home(Protocol):
 
     def transacted(self, life: Life, name: str, result: object) -> None:
         """Note what a transaction of a process that matters to the ledger came to."""
+
+    def beaten(self, beat: datetime) -> None:
+        """Note the newest heartbeat beside the store."""
 
     def stopping(self, life: Life) -> None:
         """Note that a process was asked to stop."""
@@ -277,6 +281,10 @@ class Life:
     def transacted(self, name: str, result: object) -> None:
         """Note what a transaction came to."""
         self.home.transacted(self, name, result)
+
+    def beaten(self, beat: datetime) -> None:
+        """Note the newest heartbeat beside the store."""
+        self.home.beaten(beat)
 
     @property
     def world(self) -> World:

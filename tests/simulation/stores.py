@@ -6,6 +6,7 @@ import asyncio
 import random
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
@@ -15,7 +16,7 @@ from sqlalchemy import Connection, Engine
 
 from shopperd.jobs.knowledge import FROZEN_KEY
 from shopperd.model import Session, Track
-from shopperd.store import Binding, Store, StoreError, destroys, instances, meta, sessions
+from shopperd.store import Binding, Store, StoreError, destroys, instances, memory, meta, sessions
 from shopperd.store.databases import sqlite_engine
 from tests.simulation.loop import VirtualClock
 
@@ -100,6 +101,9 @@ class Mortal(Protocol):
     def transacted(self, name: str, result: object) -> None:
         """Note what a transaction came to."""
 
+    def beaten(self, beat: datetime) -> None:
+        """Note the newest heartbeat beside the store."""
+
 
 class MortalStore:
     """The store as one life sees it: transactions take their turn, and a dead process starts none.
@@ -129,6 +133,12 @@ class MortalStore:
         await self._life.boundary(f"commit {name}" if self._store.wrote else f"read {name}")
         await self._wait()
         return result
+
+    async def beat(self, now: datetime, max_gap_seconds: float, last: datetime | None = None) -> datetime:
+        """As the store's own, with the house in the place of the lock file."""
+        beaten = await self.run(memory.beat, now, max_gap_seconds, last)
+        self._life.beaten(beaten)
+        return beaten
 
     async def check(self) -> None:
         await self._life.boundary("transaction check")

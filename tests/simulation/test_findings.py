@@ -61,9 +61,6 @@ def _extended_after_a_copy(**restored: Any) -> Ledger:
     )
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a copy made since the last start has the same number of openings as the file beside it"
-)
 def test_a_copy_of_the_last_run_is_known_for_a_copy_when_it_is_written_over_the_store() -> None:
     assert judge(_extended_after_a_copy(same_file=True)) == []
 
@@ -106,9 +103,6 @@ def test_a_clock_that_was_set_back_lengthens_no_orphan_s_grace() -> None:
     assert judge(ledger) == []
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a clock that stays behind by less than anybody can notice remembers what it slept through"
-)
 def test_a_clock_that_was_set_back_covers_no_gap_of_the_memory() -> None:
     ledger = played(
         step(20.0, "crash", boundaries=1, down=20.0),

@@ -96,7 +96,7 @@ def test_a_commit_is_on_the_disk_before_it_is_reported(sqlite_url: str, open_sto
         names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         return [conn.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
 
-    assert store.run_sync(settings) == ["wal", 2, 1, 5000]
+    assert store.run_sync(settings) == ["wal", 2, 1, 0]
 
 
 def test_what_was_committed_before_a_kill_is_there_after_it(sqlite_url: str, open_store: Callable[..., Store]) -> None:
