@@ -31,7 +31,7 @@ test: .venv/.dev ## the tests; ARGS="-k sweep" is handed to pytest
 
 .PHONY: test-system
 test-system: .venv/.dev ## the daemon as a process: signals, crashes, bad stores; the slow ones too
-	$(BIN)/pytest tests/system $(ARGS)
+	$(BIN)/pytest tests/system -n 2 --dist worksteal $(ARGS)
 
 .PHONY: test-deploy
 test-deploy: .venv/.dev ## rules, alerts and dashboards, with promtool and a live Prometheus where there are such
