@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
+from collections.abc import Iterator
 from typing import Protocol
 
 import aiohttp
@@ -10,10 +12,9 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from yarl import URL
 
 from shopperd.providers.contract import BadAnswer, Unclear
-from shopperd.providers.transport import HttpRequest, Reply
+from shopperd.providers.transport import CHUNK_BYTES, HttpRequest, Intake, Reply
 
 CONNECTIONS_MAX = 16
-_CHUNK_BYTES = 2**16
 
 
 class _Broken(Exception):
@@ -62,8 +63,9 @@ class AiohttpSender:
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=request.timeout_seconds),
             ) as response:
-                body = await _body(response, request.body_limit_bytes)
-                return Reply(response.status, response.headers, body)
+                intake = request.intake if 200 <= response.status < 300 else None
+                body = await _body(response, request.body_limit_bytes, intake)
+                return Reply(response.status, response.headers, body, taken=intake is not None)
         except TimeoutError as error:
             raise Unclear(f"no answer within {request.timeout_seconds:g} s", "timeout") from error
         except _Broken as error:
@@ -95,33 +97,38 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-async def _body(response: ClientResponse, limit: int) -> bytes:
-    unpacker = _unpacker(response.headers.get("Content-Encoding", ""), limit)
+async def _body(response: ClientResponse, limit: int, intake: Intake | None) -> bytes:
+    """The body, or what the intake leaves of it; the loop has its turn after each piece that goes in."""
+    unpacker = _unpacker(response.headers.get("Content-Encoding", ""))
     received = 0
     parts: list[bytes] = []
     size = 0
-    async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+    async for chunk in response.content.iter_chunked(CHUNK_BYTES):
         received += len(chunk)
-        part = unpacker.feed(chunk)
-        size += len(part)
-        if max(received, size) > limit:
-            raise BadAnswer(f"the body is over {limit} bytes")
-        parts.append(part)
+        for part in unpacker.feed(chunk):
+            size += len(part)
+            if max(received, size) > limit:
+                raise BadAnswer(f"the body is over {limit} bytes")
+            if intake is None:
+                parts.append(part)
+            else:
+                intake.feed(part)
+                await asyncio.sleep(0)
     unpacker.finish()
-    return b"".join(parts)
+    return b"".join(parts) if intake is None else intake.finish()
 
 
 class _Unpacker(Protocol):
-    def feed(self, chunk: bytes) -> bytes:
-        """What comes out; more than the limit means that the limit was passed."""
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """What comes out, in pieces of at most `CHUNK_BYTES`, however much there is in the archive."""
 
     def finish(self) -> None:
         """Raise `BadAnswer` if something is missing."""
 
 
 class _Plain:
-    def feed(self, chunk: bytes) -> bytes:
-        return chunk
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        yield chunk
 
     def finish(self) -> None:
         pass
@@ -130,31 +137,32 @@ class _Plain:
 class _Zlib:
     """gzip and deflate. Some servers leave out the frame of zlib that deflate should have."""
 
-    def __init__(self, name: str, limit: int) -> None:
+    def __init__(self, name: str) -> None:
         self._name = name
-        self._limit = limit
         self._engine: zlib._Decompress | None = None
 
-    def feed(self, chunk: bytes) -> bytes:
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
         if self._engine is None:
             bare = self._name == "deflate" and chunk[:1] and chunk[0] & 0x0F != zlib.DEFLATED
             self._engine = zlib.decompressobj(-zlib.MAX_WBITS if bare else zlib.MAX_WBITS | 32)
-        try:
-            # One byte over the limit is enough to see that it is passed, however much there is in the
-            # archive.
-            return self._engine.decompress(chunk, self._limit + 1)
-        except zlib.error as error:
-            raise BadAnswer(f"badly packed ({self._name})") from error
+        part = b""
+        while chunk or len(part) == CHUNK_BYTES:
+            try:
+                part = self._engine.decompress(chunk, CHUNK_BYTES)
+            except zlib.error as error:
+                raise BadAnswer(f"badly packed ({self._name})") from error
+            chunk = self._engine.unconsumed_tail
+            yield part
 
     def finish(self) -> None:
         if self._engine is not None and not self._engine.eof:
             raise BadAnswer(f"packed body ({self._name}) is cut off")
 
 
-def _unpacker(encoding: str, limit: int) -> _Unpacker:
+def _unpacker(encoding: str) -> _Unpacker:
     name = encoding.strip().lower()
     if name in ("", "identity"):
         return _Plain()
     if name in ("gzip", "x-gzip", "deflate"):
-        return _Zlib(name, limit)
+        return _Zlib(name)
     raise BadAnswer(f"packed in a way that was not asked for: {name[:20]}")

@@ -17,7 +17,7 @@ from typing import Final, Protocol, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from multidict import CIMultiDict
 
 import shopperd
@@ -29,11 +29,23 @@ from shopperd.telemetry import Metrics
 
 BODY_BYTES_MAX = 32 * 2**20
 """Enough for thousands of instances; more than that is not an answer but an attack on our memory."""
+CHUNK_BYTES = 2**16
+"""What is read of an answer at a time: some twenty rows of a market, and a fraction of a millisecond."""
 WORDS_MAX = 200
 _OPAQUE = re.compile(r"[A-Za-z0-9+/_=]{32,}")
 _SPACES = re.compile(r"\s+")
 _HIDDEN_MIN = 4
 """Shorter values hide nothing, and masking them would riddle every text."""
+
+
+class Intake(Protocol):
+    """Takes the body of one answer in as it arrives, and keeps of it what it is there for."""
+
+    def feed(self, chunk: bytes) -> None:
+        """The next part of the body. BadAnswer if it cannot go on like this."""
+
+    def finish(self) -> bytes:
+        """What is left of the body, now that all of it was fed. BadAnswer if that cannot be all."""
 
 
 @frozen
@@ -47,6 +59,7 @@ class Call:
         hidden: values that must not show up in an error's text, though the provider may echo them.
         timeout_seconds: for the request in all; None for the account's.
         body_limit_bytes: of the answer, before and after decompression.
+        intake: takes in the body of a successful answer; what it leaves is the body of the reply.
     """
 
     endpoint: Endpoint
@@ -58,6 +71,7 @@ class Call:
     hidden: tuple[str, ...] = field(default=(), repr=False)
     timeout_seconds: float | None = None
     body_limit_bytes: int = BODY_BYTES_MAX
+    intake: Intake | None = field(default=None, repr=False)
 
 
 @frozen
@@ -70,6 +84,7 @@ class HttpRequest:
     body: bytes | None = field(repr=False)
     timeout_seconds: float
     body_limit_bytes: int
+    intake: Intake | None = field(default=None, repr=False)
 
 
 def _case_insensitive(headers: Mapping[str, str]) -> Mapping[str, str]:
@@ -78,17 +93,28 @@ def _case_insensitive(headers: Mapping[str, str]) -> Mapping[str, str]:
 
 @frozen
 class Reply:
-    """One answer, whatever its status. Header names match in any case."""
+    """One answer, whatever its status. Header names match in any case.
+
+    Attributes:
+        taken: the body went through the request's intake already, as it arrived; here is what that left.
+    """
 
     status: int
     headers: Mapping[str, str] = field(factory=dict, converter=_case_insensitive, repr=False)
     body: bytes = field(default=b"", repr=False)
+    taken: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is an answer to what was asked, by its status."""
+        return 200 <= self.status < 300
 
 
 class Sender(Protocol):
     """Sends a request once and never again.
 
-    Raises `Unclear` where no answer came and `BadAnswer` where it cannot be read, and nothing else.
+    Raises `Unclear` where no answer came and `BadAnswer` where it cannot be read, and nothing else. One that gets a body
+    piece by piece gives it to the request's intake so.
     """
 
     async def send(self, request: HttpRequest) -> Reply:
@@ -190,6 +216,8 @@ class Transport:
                 reply = await self._sender.send(request)
             finally:
                 seconds = self._clock.monotonic() - sent
+            if request.intake is not None and reply.ok and not reply.taken:
+                reply = evolve(reply, body=await self._take_in(request.intake, reply.body), taken=True)
             self._check(reply, classify)
             value = read(reply)
         except ProviderError as error:
@@ -227,7 +255,15 @@ class Transport:
             body=body,
             timeout_seconds=self._request_timeout if call.timeout_seconds is None else call.timeout_seconds,
             body_limit_bytes=call.body_limit_bytes,
+            intake=call.intake,
         )
+
+    async def _take_in(self, intake: Intake, body: bytes) -> bytes:
+        """What the sender did not do, as it had the body at once."""
+        for start in range(0, len(body), CHUNK_BYTES):
+            intake.feed(body[start : start + CHUNK_BYTES])
+            await self._clock.sleep(0)
+        return intake.finish()
 
     def _check(self, reply: Reply, classify: Classify) -> None:
         verdict = classify(reply)
@@ -240,7 +276,7 @@ class Transport:
     def _general(self, reply: Reply) -> ProviderError | None:
         """What a status means at every provider."""
         status = reply.status
-        if 200 <= status < 300:
+        if reply.ok:
             return None
         said = words(reply)
         if status == 429:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import random
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -9,10 +10,12 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 from aioresponses import aioresponses
+from attrs import evolve
 
 from shopperd.providers.contract import BadAnswer, Unclear
 from shopperd.providers.sender import AiohttpSender
-from shopperd.providers.transport import HttpRequest
+from shopperd.providers.transport import CHUNK_BYTES, HttpRequest
+from tests.providers.senders import Pieces
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 LIMIT = 100_000
@@ -236,6 +239,46 @@ async def test_a_body_may_be_as_large_as_the_limit_and_no_larger(sender: Aiohttp
         else:
             with pytest.raises(BadAnswer, match="over"):
                 await sender.send(request(url))
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
+async def test_an_intake_is_fed_piece_by_piece_and_others_have_their_turn_between(
+    sender: AiohttpSender, packed: bool
+) -> None:
+    body = b"".join([random.Random(1).randbytes(3 * CHUNK_BYTES), bytes(3 * CHUNK_BYTES)])
+    headers = ["Content-Encoding: gzip"] if packed else []
+    intake = Pieces()
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with server(answers(gzip.compress(body) if packed else body, *headers)) as (url, _):
+        busy = asyncio.create_task(others())
+        reply = await sender.send(evolve(request(url), intake=intake, body_limit_bytes=len(body)))
+        busy.cancel()
+    assert b"".join(intake.fed) == body
+    assert max(map(len, intake.fed)) <= CHUNK_BYTES
+    assert turns >= len(intake.fed) >= 6
+    assert (reply.body, reply.taken) == (b"left", True)
+
+
+async def test_an_intake_gets_no_more_than_the_limit(sender: AiohttpSender) -> None:
+    intake = Pieces()
+    async with server(answers(gzip.compress(bytes(50_000_000)), "Content-Encoding: gzip")) as (url, _):
+        with pytest.raises(BadAnswer, match="over"):
+            await sender.send(evolve(request(url), intake=intake))
+    assert sum(map(len, intake.fed)) <= LIMIT
+
+
+async def test_an_intake_does_not_get_what_is_no_answer(sender: AiohttpSender) -> None:
+    intake = Pieces()
+    async with server(answers(b"busy", status="503 Busy")) as (url, _):
+        reply = await sender.send(evolve(request(url), intake=intake))
+    assert (reply.body, reply.taken, intake.fed) == (b"busy", False, [])
 
 
 async def test_a_body_that_never_ends_is_cut_off(sender: AiohttpSender) -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from email.utils import format_datetime
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ from shopperd.providers.contract import (
 )
 from shopperd.providers.limiter import Blocks, Endpoint, Limiter, Published
 from shopperd.providers.transport import (
+    CHUNK_BYTES,
     UNDERSTOOD,
     WORDS_MAX,
     Call,
@@ -35,7 +37,7 @@ from shopperd.providers.transport import (
 from shopperd.settings import LimitSettings
 from shopperd.telemetry import Metrics
 from tests.clocks import FakeClock
-from tests.providers.senders import Answer, ListSender
+from tests.providers.senders import Answer, ListSender, Pieces
 
 KEY = "sk-0123456789"
 LIST = Call(Endpoint.LIST, "GET", "/api/v1/instances/", query={"limit": "25", "order_by": '[{"col":"id"}]'})
@@ -172,6 +174,23 @@ async def test_what_reading_raises_is_the_outcome_of_the_call(clock: FakeClock, 
 async def test_what_reading_gives_is_given_back(clock: FakeClock, metrics: Metrics) -> None:
     subject, _, _ = transport(clock, metrics, Reply(200, {}, b"12"))
     assert await subject.fetch(LIST, nothing_special, lambda reply: int(reply.body)) == 12
+
+
+async def test_a_body_that_came_at_once_goes_through_the_intake_in_pieces(clock: FakeClock, metrics: Metrics) -> None:
+    intake = Pieces()
+    subject, _, _ = transport(clock, metrics, Reply(200, body=b"x" * (CHUNK_BYTES + 1)))
+    assert (await subject.call(evolve(LIST, intake=intake), nothing_special)).body == b"left"
+    assert [len(piece) for piece in intake.fed] == [CHUNK_BYTES, 1]
+
+
+@pytest.mark.parametrize("reply", [Reply(200, body=b"left", taken=True), Reply(503, body=b"busy")])
+async def test_a_body_goes_through_the_intake_once_and_only_if_it_is_an_answer(
+    clock: FakeClock, metrics: Metrics, reply: Reply
+) -> None:
+    intake = Pieces()
+    subject, _, _ = transport(clock, metrics, reply)
+    answer = await subject.call(evolve(LIST, intake=intake), lambda reply: UNDERSTOOD)
+    assert (answer, intake.fed) == (reply, [])
 
 
 async def test_a_call_waits_for_its_turn_and_the_request_alone_is_timed(clock: FakeClock, metrics: Metrics) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from attrs import evolve
+
 from shopperd.clock import Clock
 from shopperd.model import Instance, Snapshot
 from shopperd.providers.contract import (
@@ -20,6 +22,7 @@ from shopperd.providers.contract import (
     Unclear,
 )
 from shopperd.providers.limiter import Endpoint, Limiter, Published
+from shopperd.providers.rows import Rows
 from shopperd.providers.sender import AiohttpSender
 from shopperd.providers.transport import Call, Reply, Sender, Transport
 from shopperd.providers.vastai import answers, market, renting, wire
@@ -95,18 +98,21 @@ class VastAI:
     async def list_offers(self, filter: OfferFilter) -> OfferList:
         """The offers that fit now, from as many searches as it takes to see all of them."""
 
-        async def search(part: market.Part) -> tuple[object, ...]:
+        async def search(part: market.Part, take: market.Take) -> None:
             call = Call(
                 Endpoint.OFFERS,
                 "POST",
                 "/api/v0/bundles/",
                 json=market.query(filter, part),
                 body_limit_bytes=OFFERS_BYTES_MAX,
+                intake=Rows("offers", wire.OFFER_ROWS, take),
             )
-            return await self._transport.fetch(
-                call,
-                lambda reply: answers.of_search(reply, self._clock.now()),
-                lambda reply: wire.read_offers(reply.body),
+            take(
+                await self._transport.fetch(
+                    call,
+                    lambda reply: answers.of_search(reply, self._clock.now()),
+                    lambda reply: wire.read_offers(reply.body),
+                )
             )
 
         return await market.survey(filter, self._account, search, self._clock, self._gpu_names)
@@ -117,11 +123,7 @@ class VastAI:
         token: str | None = None
         while True:
             try:
-                page = await self._transport.fetch(
-                    _page_call(token),
-                    lambda reply: answers.common(reply, self._clock.now()),
-                    lambda reply: wire.read_listing(reply.body),
-                )
+                page = await self._page(token)
             except ProviderError as error:
                 if walk.pages == 0:
                     raise
@@ -131,6 +133,14 @@ class VastAI:
             if token is None:
                 break
         return walk.snapshot()
+
+    async def _page(self, token: str | None) -> wire.Listing:
+        rows: list[wire.InstanceRow | None] = []
+        return await self._transport.fetch(
+            evolve(_page_call(token), intake=Rows("instances", wire.INSTANCE_ROWS, rows.extend)),
+            lambda reply: answers.common(reply, self._clock.now()),
+            lambda reply: wire.read_listing(reply.body, rows),
+        )
 
     async def create_instance(self, request: CreateRequest) -> CreatedInstance:
         """Rent a machine.
@@ -238,8 +248,8 @@ class _Walk:
         self._totals.add(page.total_instances)
         if page.instances_found is not None and page.instances_found != len(page.rows):
             self.spoil("count_mismatch", f"a page of {page.instances_found} has {len(page.rows)} rows")
-        for raw in page.rows:
-            self._add(raw)
+        for row in page.rows:
+            self._add(row)
         token = page.next_token
         if token is not None and token in self._tokens:
             self.spoil("cursor_repeated", "a page names a cursor that was used before")
@@ -270,8 +280,7 @@ class _Walk:
             pages=self.pages,
         )
 
-    def _add(self, raw: object) -> None:
-        row = wire.read_row(raw, wire.InstanceRow)
+    def _add(self, row: wire.InstanceRow | None) -> None:
         instance_id = identified(row)
         if row is None or instance_id is None:
             self._unidentified += 1

@@ -7,8 +7,10 @@ in parts: by GPU name, since a row has exactly one, and a single name by price.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
+from functools import lru_cache
 
 from attrs import evolve, frozen
 
@@ -21,9 +23,9 @@ from shopperd.providers.contract import (
     RateLimited,
     Unclear,
 )
-from shopperd.providers.gpus import all_vastai_names, canonical, matches, usable_mb, vastai_names
+from shopperd.providers.gpus import Gpu, all_vastai_names, canonical, matches, usable_mb, vastai_names
 from shopperd.providers.vastai import wire
-from shopperd.providers.vastai.instances import GPUS_MAX, NAME, PRICE_PER_HOUR_MAX, sane_price
+from shopperd.providers.vastai.instances import GPUS_MAX, NAME, PRICE_PER_HOUR_MAX
 
 DEFAULT_DISK_GB = 16.0
 """What is rented if nobody says otherwise. It is part of the price, so the search must know of it too."""
@@ -36,9 +38,12 @@ SEARCHES_MAX = 60
 """One after the other at 6 s, this is as long as a market may take to be seen; then it stays partial."""
 PRICE_RATIO_MIN = 1.02
 """A band of prices this narrow is not split any more."""
-ROWS_PER_TURN = 250
-"""Rows that are read before the event loop gets its turn: a few milliseconds."""
+OFFERS_PER_TURN = 2000
+"""Offers that are put together before the event loop gets its turn: less than a millisecond."""
 BID_SUFFIX = "-bid"
+NOT_WANTED = "not_wanted"
+TOLD_MAX = 2**15
+"""Pairs of GPU and place: what a market of 64,000 has a few thousand of."""
 
 
 @frozen
@@ -57,18 +62,57 @@ class Part:
     price_below: float | None = None
 
 
-@frozen
+Take = Callable[[Iterable[wire.OfferRow | None]], None]
+"""Is handed the rows of a search as they come in; None for one that is unreadable."""
+
+Search = Callable[[Part, Take], Awaitable[None]]
+"""Sends one search and hands its rows out. If it raises, those rows count for nothing."""
+
+
 class Seen:
-    """What a search of a part came to."""
+    """What a search of a part came to: its offers, and what a further search must know. The rows themselves are not kept.
 
-    part: Part
-    rows: Sequence[wire.OfferRow]
-    cut_off: bool
-    unreadable: int = 0
+    Attributes:
+        offers: those that fit.
+        rejected: why a row is none, with its id where it has one.
+        names: the GPU names in the rows.
+        prices: USD per hour of the rows that have a sane one.
+    """
 
+    def __init__(self, part: Part, filter: OfferFilter, account: str) -> None:
+        self.part = part
+        self.offers: list[Offer] = []
+        self.rejected: list[tuple[str | None, str]] = []
+        self.names: set[str] = set()
+        self.prices = array("d")
+        self._filter = filter
+        self._account = account
+        self._picky = filter != OfferFilter(interruptible=filter.interruptible)
+        self._rows = 0
 
-Search = Callable[[Part], Awaitable[tuple[object, ...]]]
-"""Sends one search and gives its rows, undecoded."""
+    @property
+    def cut_off(self) -> bool:
+        """Whether there are as many rows as a search may have."""
+        return self._rows in (CAP_ROWS, ROWS_MAX)
+
+    def take(self, rows: Iterable[wire.OfferRow | None]) -> None:
+        """Further rows."""
+        for row in rows:
+            self._rows += 1
+            if row is None:
+                self.rejected.append((None, "unreadable"))
+                continue
+            if row.dph_total is not None and 0 < row.dph_total <= PRICE_PER_HOUR_MAX:
+                self.prices.append(row.dph_total)
+            if row.gpu_name is not None:
+                self.names.add(row.gpu_name)
+            offer = _offer(row, self._account, self._filter.interruptible)
+            if isinstance(offer, str):
+                self.rejected.append((_offer_id(row), offer))
+            elif self._picky and not _fits(offer, self._filter):
+                self.rejected.append((offer.provider_id, NOT_WANTED))
+            else:
+                self.offers.append(offer)
 
 
 def first_part(filter: OfferFilter) -> Part:
@@ -122,16 +166,16 @@ async def survey(filter: OfferFilter, account: str, search: Search, clock: Clock
     Raises:
         ProviderError: the first search failed. When a later one fails the market stays partial.
     """
-    tally = _Tally(filter, account)
+    tally = _Tally()
     open_parts = [first_part(filter)]
     searches = 0
     while open_parts:
         if searches >= SEARCHES_MAX:
             tally.partial = True
             break
-        part = open_parts.pop()
+        seen = Seen(open_parts.pop(), filter, account)
         try:
-            seen = await _look(part, search, clock)
+            await search(seen.part, seen.take)
         except (RateLimited, Unclear, BadAnswer):
             if searches == 0:
                 raise
@@ -139,27 +183,12 @@ async def survey(filter: OfferFilter, account: str, search: Search, clock: Clock
             break
         searches += 1
         await tally.take(seen, clock)
-        known_names.update(row.gpu_name for row in seen.rows if row.gpu_name)
+        known_names.update(seen.names)
         if seen.cut_off:
             parts = split(seen, known_names)
             tally.partial |= not parts
             open_parts.extend(parts)
     return tally.offers()
-
-
-async def _look(part: Part, search: Search, clock: Clock) -> Seen:
-    raw_rows = await search(part)
-    rows: list[wire.OfferRow] = []
-    unreadable = 0
-    for number, raw in enumerate(raw_rows, start=1):
-        row = wire.read_row(raw, wire.OfferRow)
-        if row is None:
-            unreadable += 1
-        else:
-            rows.append(row)
-        if number % ROWS_PER_TURN == 0:
-            await clock.sleep(0)
-    return Seen(part, rows, len(raw_rows) in (CAP_ROWS, ROWS_MAX), unreadable)
 
 
 def split(seen: Seen, known_names: Iterable[str]) -> list[Part]:
@@ -184,7 +213,7 @@ def _halves(part: Part, names: tuple[str, ...]) -> list[Part]:
 def _by_price(seen: Seen) -> list[Part]:
     """Two bands that meet at the middle of the prices that were seen, if that leaves two."""
     part = seen.part
-    prices = sorted(price for row in seen.rows if (price := sane_price(row.dph_total)))
+    prices = sorted(seen.prices)
     if not prices or prices[-1] < prices[0] * PRICE_RATIO_MIN:
         return []
     middle = prices[len(prices) // 2]
@@ -199,9 +228,7 @@ def _by_price(seen: Seen) -> list[Part]:
 class _Tally:
     """Puts the answers of several searches together: each offer once, whatever fell out counted by reason."""
 
-    def __init__(self, filter: OfferFilter, account: str) -> None:
-        self._filter = filter
-        self._account = account
+    def __init__(self) -> None:
         self._offers: dict[str, Offer] = {}
         self._rejected: Counter[str] = Counter()
         self._rejected_ids: set[tuple[str, str]] = set()
@@ -209,18 +236,16 @@ class _Tally:
         self.partial = False
 
     async def take(self, seen: Seen, clock: Clock) -> None:
-        self._rejected["unreadable"] += seen.unreadable
-        for number, row in enumerate(seen.rows, start=1):
-            offer = to_offer(row, self._filter, self._account)
-            if isinstance(offer, str):
-                self._reject(row, offer)
-            elif offer.id not in self._offers or offer.price_per_hour > self._offers[offer.id].price_per_hour:
-                # Of two prices for one offer the higher one is promised.
-                self._offers[offer.id] = offer
-                if row.gpu_name and not canonical(NAME, row.gpu_name, row.gpu_ram).known:
-                    self._unknown.add(row.gpu_name)
-            if number % ROWS_PER_TURN == 0:
-                await clock.sleep(0)
+        for start in range(0, len(seen.offers), OFFERS_PER_TURN):
+            for offer in seen.offers[start : start + OFFERS_PER_TURN]:
+                known = self._offers.setdefault(offer.id, offer)
+                if offer.price_per_hour > known.price_per_hour:
+                    # Of two prices for one offer the higher one is promised.
+                    self._offers[offer.id] = offer
+            await clock.sleep(0)
+        self._unknown.update(name for name in seen.names if not canonical(NAME, name, None).known)
+        for offer_id, reason in seen.rejected:
+            self._reject(offer_id, reason)
 
     def offers(self) -> OfferList:
         """What came of it, cheapest first."""
@@ -231,9 +256,8 @@ class _Tally:
             unknown_gpus=tuple(sorted(self._unknown)),
         )
 
-    def _reject(self, row: wire.OfferRow, reason: str) -> None:
+    def _reject(self, offer_id: str | None, reason: str) -> None:
         """Counted once, although the parts of a market repeat rows of the answer that was cut off."""
-        offer_id = _offer_id(row)
         if offer_id is not None:
             if (offer_id, reason) in self._rejected_ids:
                 return
@@ -243,6 +267,11 @@ class _Tally:
 
 def to_offer(row: wire.OfferRow, filter: OfferFilter, account: str) -> Offer | str:
     """The offer that a row tells of, or why it is none that fits: one of a bounded set of words."""
+    offer = _offer(row, account, filter.interruptible)
+    return offer if isinstance(offer, str) or _fits(offer, filter) else NOT_WANTED
+
+
+def _offer(row: wire.OfferRow, account: str, interruptible: bool) -> Offer | str:
     provider_id = _offer_id(row)
     if provider_id is None:
         return "no_id"
@@ -250,31 +279,51 @@ def to_offer(row: wire.OfferRow, filter: OfferFilter, account: str) -> Offer | s
         return "no_gpu"
     if row.num_gpus is None or not 0 < row.num_gpus <= GPUS_MAX:
         return "no_gpu_count"
-    price = _price(row, filter.interruptible)
-    if isinstance(price, str):
-        return price
+    price = row.dph_total
+    if price is None:
+        # Another field never stands in for it.
+        return "no_price"
+    if interruptible and row.min_bid is not None and row.min_bid > price:
+        # The least bid can be above what the row promises, and less than that rents nothing.
+        price = row.min_bid
+    if not 0 < price <= PRICE_PER_HOUR_MAX:
+        return "bad_price"
     if row.rentable is False or row.rented is True or row.external is True:
         return "not_rentable"
-    if row.is_bid is True and not filter.interruptible:
+    if row.is_bid is True and not interruptible:
         # Its price would be a bid, which is a promise of less.
         return "other_market"
-    gpu = canonical(NAME, row.gpu_name, row.gpu_ram)
-    offer = Offer(
-        id=f"{NAME}-{provider_id}{BID_SUFFIX if filter.interruptible else ''}",
-        provider=NAME,
-        provider_id=provider_id,
-        account=account,
-        gpu=gpu.name,
-        gpu_count=row.num_gpus,
-        vram_gb=gpu.vram_gb,
-        price_per_hour=price,
-        location=_location(row.geolocation),
-        reliability=_reliability(row),
-        verified=_verified(row),
-        interruptible=filter.interruptible,
-        disk_gb=row.disk_space if row.disk_space is not None and row.disk_space >= 0 else None,
+    gpu, location, verified = _told(row.gpu_name, row.gpu_ram, row.geolocation, row.verified, row.verification)
+    reliability = row.reliability2
+    if reliability is None or not 0 <= reliability <= 1:
+        reliability = row.reliability
+        if reliability is not None and not 0 <= reliability <= 1:
+            reliability = None
+    disk_gb = row.disk_space
+    return Offer(  # by position: there are 64,000 of them
+        f"{NAME}-{provider_id}{BID_SUFFIX}" if interruptible else f"{NAME}-{provider_id}",
+        NAME,
+        provider_id,
+        account,
+        gpu.name,
+        row.num_gpus,
+        gpu.vram_gb,
+        price,
+        location,
+        reliability,
+        verified,
+        True,
+        interruptible,
+        disk_gb if disk_gb is not None and disk_gb >= 0 else None,
     )
-    return offer if _fits(offer, filter) else "not_wanted"
+
+
+@lru_cache(maxsize=TOLD_MAX)
+def _told(
+    name: str, ram_mb: float | None, place: str | None, verified: wire.Word | None, verification: wire.Word | None
+) -> tuple[Gpu, str | None, bool | None]:
+    """What so many rows tell alike that it is read once: the GPU, the place, and whether the machine is verified."""
+    return canonical(NAME, name, ram_mb), _location(place), _verified(verified, verification)
 
 
 def _fits(offer: Offer, filter: OfferFilter) -> bool:
@@ -297,26 +346,11 @@ def _offer_id(row: wire.OfferRow) -> str | None:
     return wire.identifier(row.id) or wire.identifier(row.ask_contract_id)
 
 
-def _price(row: wire.OfferRow, interruptible: bool) -> float | str:
-    """USD per hour with the default disk, or why there is none. Another field never stands in for it."""
-    if row.dph_total is None:
-        return "no_price"
-    price = row.dph_total
-    if interruptible and row.min_bid is not None:
-        # The least bid can be above what the row promises, and less than that rents nothing.
-        price = max(price, row.min_bid)
-    return price if 0 < price <= PRICE_PER_HOUR_MAX else "bad_price"
-
-
-def _reliability(row: wire.OfferRow) -> float | None:
-    return next((r for r in (row.reliability2, row.reliability) if r is not None and 0 <= r <= 1), None)
-
-
-def _verified(row: wire.OfferRow) -> bool | None:
+def _verified(verified: wire.Word | None, verification: wire.Word | None) -> bool | None:
     """By the word in ``verification``; ``unverified`` and ``deverified`` are both a no."""
-    if (told := wire.truth(row.verified)) is not None:
+    if (told := wire.truth(verified)) is not None:
         return told
-    word = wire.stripped(row.verification) or wire.stripped(row.verified)
+    word = wire.stripped(verification) or wire.stripped(verified)
     return None if word is None else word.lower() == "verified"
 
 

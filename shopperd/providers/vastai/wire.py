@@ -13,11 +13,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any, TypedDict, TypeVar, cast
+from collections.abc import Iterable, Iterator, Mapping
+from operator import attrgetter
+from typing import Annotated, Any, Generic, TypedDict, TypeVar, cast, get_type_hints
 
 import msgspec
-from attrs import fields, frozen
+from attrs import evolve, fields, frozen
 from cattrs.preconf.msgspec import make_converter
 
 from shopperd.providers.contract import BadAnswer
@@ -80,6 +81,8 @@ def truth(raw: object) -> bool | None:
 
 def identifier(raw: object) -> str | None:
     """A positive whole number as text: ids come as numbers and as texts, and zero and less are nobody's."""
+    if type(raw) is int and 0 < raw < _WHOLE_MAX:
+        return str(raw)
     value = whole(raw)
     return None if value is None or value <= 0 else str(value)
 
@@ -121,17 +124,22 @@ def fields_of(body: bytes) -> Mapping[str, object] | None:
     return document if isinstance(document, dict) else None
 
 
-# Records.
+# Records. What a field may be is what the API sends by rule: rows of that kind are decoded into records at once, and any
+# other goes through the converter.
+
+Whole = Annotated[int, msgspec.Meta(gt=-_WHOLE_MAX, lt=_WHOLE_MAX)]
+Word = str | bool | int | float
+"""What was seen both as a truth value and as a word."""
 
 
 @frozen
 class OfferRow:
     """A row of a search answer. Money is USD per hour, memory MB of one GPU as usable, `disk_space` GB."""
 
-    id: object = None
-    ask_contract_id: object = None
+    id: Any = None
+    ask_contract_id: Any = None
     gpu_name: str | None = None
-    num_gpus: int | None = None
+    num_gpus: Whole | None = None
     gpu_ram: float | None = None
     dph_total: float | None = None
     min_bid: float | None = None
@@ -139,8 +147,8 @@ class OfferRow:
     geolocation: str | None = None
     reliability2: float | None = None
     reliability: float | None = None
-    verification: object = None
-    verified: object = None
+    verification: Word | None = None
+    verified: Word | None = None
     rentable: bool | None = None
     rented: bool | None = None
     external: bool | None = None
@@ -151,23 +159,23 @@ class OfferRow:
 class InstanceRow:
     """A row of the list of instances, or the one instance of a single read. Units as for offers."""
 
-    id: object = None
+    id: Any = None
     actual_status: str | None = None
     intended_status: str | None = None
     cur_state: str | None = None
     next_state: str | None = None
-    label: object = None
-    extra_env: object = None
+    label: Any = None
+    extra_env: Any = None
     gpu_name: str | None = None
-    num_gpus: int | None = None
+    num_gpus: Whole | None = None
     gpu_ram: float | None = None
     dph_total: float | None = None
     storage_total_cost: float | None = None
-    instance: object = None
-    ports: object = None
+    instance: Any = None
+    ports: Any = None
     public_ipaddr: str | None = None
     ssh_host: str | None = None
-    ssh_port: int | None = None
+    ssh_port: Whole | None = None
     start_date: float | None = None
 
 
@@ -175,10 +183,13 @@ Row = TypeVar("Row", OfferRow, InstanceRow)
 
 _converter = make_converter(detailed_validation=False)
 _converter.register_structure_hook_func(lambda kind: kind == (float | None), lambda raw, _: number(raw))
-_converter.register_structure_hook_func(lambda kind: kind == (int | None), lambda raw, _: whole(raw))
+_converter.register_structure_hook_func(lambda kind: kind == (Whole | None), lambda raw, _: whole(raw))
 _converter.register_structure_hook_func(lambda kind: kind == (bool | None), lambda raw, _: truth(raw))
 _converter.register_structure_hook_func(lambda kind: kind == (str | None), lambda raw, _: stripped(raw))
-_converter.register_structure_hook_func(lambda kind: kind is object, lambda raw, _: raw)
+_converter.register_structure_hook_func(lambda kind: kind is Any, lambda raw, _: raw)
+_converter.register_structure_hook_func(
+    lambda kind: kind == (Word | None), lambda raw, _: raw if isinstance(raw, str | int | float) else None
+)
 
 
 def _decoder(kind: type[Any]) -> msgspec.json.Decoder[dict[str, Any]]:
@@ -192,9 +203,8 @@ _DECODERS = {kind: _decoder(kind) for kind in (OfferRow, InstanceRow)}
 
 
 def read_row(raw: object, kind: type[Row]) -> Row | None:
-    """A record out of a row; None if the row is no object or no text. `raw` is a `msgspec.Raw` or decoded
-    already."""
-    if isinstance(raw, msgspec.Raw):
+    """A record out of a row; None if the row is no object or no text. `raw` is JSON or decoded already."""
+    if isinstance(raw, msgspec.Raw | bytes):
         try:
             return _converter.structure(_DECODERS[kind].decode(raw), kind)
         except (ValueError, RecursionError):
@@ -206,46 +216,84 @@ def read_row(raw: object, kind: type[Row]) -> Row | None:
     return _converter.structure(raw, kind) if isinstance(raw, dict) else None
 
 
+class Records(Generic[Row]):
+    """Makes records of the rows of a list (see `rows.RowReader`): of all of them at once, and one by one where a row is odd."""
+
+    def __init__(self, kind: type[Row]) -> None:
+        self._kind: type[Row] = kind
+        self._records = msgspec.json.Decoder(list[kind])  # type: ignore[valid-type] # the kind is a value here
+        hints = get_type_hints(kind)
+        self._names = [field.name for field in fields(kind) if hints[field.name] == (str | None)]
+        self._texts = attrgetter(*self._names)
+        self._tidy: set[tuple[str | None, ...]] = set()
+
+    def many(self, rows: bytes) -> list[Row | None] | None:
+        """The records of a JSON list of rows; None if it is no such list."""
+        try:
+            records = self._records.decode(rows)
+        except (ValueError, RecursionError):
+            pass
+        else:
+            return self._stripped(records)
+        try:
+            return [read_row(raw, self._kind) for raw in _RAW_ROWS.decode(rows)]
+        except (ValueError, RecursionError):
+            return None
+
+    def one(self, row: bytes) -> Row | None:
+        """The record of one row, None if it is no object or no JSON."""
+        return read_row(row, self._kind)
+
+    def _stripped(self, records: list[Row | None]) -> list[Row | None]:
+        """As the converter strips them. Most texts, such as a GPU's name, come again and again, and need nothing."""
+        for number, record in enumerate(records):
+            texts = self._texts(record)
+            if texts not in self._tidy:
+                tidy = tuple(stripped(told) for told in texts)
+                if tidy == texts:
+                    if len(self._tidy) >= _TIDY_MAX:
+                        self._tidy.clear()
+                    self._tidy.add(texts)
+                elif record is not None:
+                    records[number] = evolve(record, **dict(zip(self._names, tidy, strict=True)))
+        return records
+
+
+_RAW_ROWS = msgspec.json.Decoder(list[msgspec.Raw])
+_TIDY_MAX = 4096
+
+OFFER_ROWS = Records(OfferRow)
+INSTANCE_ROWS = Records(InstanceRow)
+
+
 @frozen
 class Listing:
     """One page of the list of instances.
 
     Attributes:
-        rows: undecoded, so that one bad row spoils none of the others.
+        rows: None for a row that is unreadable.
         instances_found: rows in this page, by the API.
         total_instances: rows in all pages, by the API.
         next_token: the cursor of the next page; None on the last one.
     """
 
-    rows: tuple[object, ...]
+    rows: tuple[InstanceRow | None, ...]
     instances_found: int | None
     total_instances: int | None
     next_token: str | None
 
 
-@frozen
-class _Offers:
-    offers: list[msgspec.Raw]
-    success: Any = None
-
-
-def read_offers(body: bytes) -> tuple[object, ...]:
-    """The rows of a search answer, undecoded.
+def read_offers(body: bytes) -> tuple[OfferRow | None, ...]:
+    """The rows of a search answer, or of what an intake left of it.
 
     Raises:
-        BadAnswer: there is no list of offers. It never reads as "no offers".
+        BadAnswer: there is no list of offers, or the API says that it failed. It never reads as "no offers".
     """
-    try:
-        answer = msgspec.json.decode(body, type=_Offers)
-    except (ValueError, RecursionError):
-        return _rows(_document(body), "offers")
-    if truth(answer.success) is False:
-        return _rows(_document(body), "offers")
-    return tuple(answer.offers)
+    return _rows(_document(body), "offers", OfferRow)
 
 
-def read_listing(body: bytes) -> Listing:
-    """A page of the list of instances.
+def read_listing(body: bytes, taken: Iterable[InstanceRow | None] = ()) -> Listing:
+    """A page of the list of instances, or what an intake left of it after it had `taken` rows.
 
     Raises:
         BadAnswer: there is no list of instances, or the API says that it failed. It never reads as "no
@@ -256,7 +304,7 @@ def read_listing(body: bytes) -> Listing:
     if token is not None and not isinstance(token, str):
         raise BadAnswer(f"a cursor of type {type(token).__name__}")
     return Listing(
-        rows=_rows(document, "instances"),
+        rows=(*taken, *_rows(document, "instances", InstanceRow)),
         instances_found=whole(document.get("instances_found")),
         total_instances=whole(document.get("total_instances")),
         next_token=token or None,
@@ -291,11 +339,11 @@ def _document(body: bytes) -> Mapping[str, object]:
     return document
 
 
-def _rows(document: Mapping[str, object], key: str) -> tuple[object, ...]:
+def _rows(document: Mapping[str, object], key: str, kind: type[Row]) -> tuple[Row | None, ...]:
     rows = document.get(key)
     if not isinstance(rows, list):
         raise BadAnswer(f"no list of {key}, but {'nothing' if key not in document else type(rows).__name__}")
-    return tuple(rows)
+    return tuple(read_row(row, kind) for row in rows)
 
 
 def pairs(raw: object) -> Iterator[tuple[str, str]]:
