@@ -286,7 +286,7 @@ class Control:
         """The cheapest fitting offer of each account that could rent it, cheapest first; `refused` tells of the others."""
         found: list[tuple[AccountAtWork, Offer]] = []
         for account in self._asked_accounts(wish):
-            offer = next(fitting(account.market.offers, wish.spec), None)
+            offer = next(fitting(account.market.index.offers, wish.spec), None)
             if offer is None:
                 continue
             if account.problem == AuthFailed.outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -14,6 +14,7 @@ from attrs import define, field
 
 from shopperd.clock import Clock
 from shopperd.model import Offer, SessionState
+from shopperd.offer_index import OfferIndex
 from shopperd.providers.contract import Provider
 from shopperd.reconcile import Authority, Plan
 from shopperd.settings import AccountSettings, Settings
@@ -25,10 +26,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("shopperd")
 
 @define
 class Market:
-    """The newest good list of an account's offers, cheapest first. A failed refresh leaves it as it is, marked stale."""
+    """The newest good list of an account's offers. A failed refresh leaves it as it is, marked stale."""
 
-    offers: tuple[Offer, ...] = ()
-    by_id: Mapping[str, Offer] = field(factory=dict)
+    index: OfferIndex = field(factory=OfferIndex)
     refreshed_at: datetime | None = None
     stale: bool = True
     partial: bool = False
@@ -141,9 +141,7 @@ class Context:
 
     def market_lost(self, account: AccountAtWork, offer: Offer) -> None:
         """Take an offer that was rented or is gone off the list, without waiting for the next refresh."""
-        market = account.market
-        market.offers = tuple(other for other in market.offers if other.provider_id != offer.provider_id)
-        market.by_id = {other.id: other for other in market.offers}
+        account.market.index = account.market.index.without(offer.provider_id)
 
     @property
     def no_right(self) -> str:

@@ -131,8 +131,8 @@ class CreatesJob:
 
     def _candidates(self, session: Session) -> list[Offer]:
         """The offer that was chosen, then others that fit as well if the wish was not for that very one."""
-        market = self.at.market
-        chosen = market.by_id.get(session.offer_id or "")
+        market = self.at.market.index
+        chosen = market.get(session.offer_id or "")
         found = [chosen] if chosen is not None else []
         if session.spec.offer_id is None:
             found.extend(offer for offer in market.offers if offer.id != session.offer_id and fits(offer, session.spec))

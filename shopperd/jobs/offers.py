@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from attrs import define
 
 from shopperd.jobs.context import AccountAtWork, Context, Market, Report, log
 from shopperd.model import Offer
+from shopperd.offer_index import indexing
 from shopperd.providers.contract import Feature, OfferFilter, OfferList
 from shopperd.telemetry import OFFER_QUANTILES
+from shopperd.turns import in_turns
 
 
 @define
@@ -45,10 +48,10 @@ class OffersJob:
         except Exception:
             self.at.market.stale = True
             raise
-        offers = tuple(sorted((offer for found in lists for offer in found), key=lambda o: (o.price_per_hour, o.id)))
+        index = await in_turns(indexing([offer for found in lists for offer in found]), self.context.clock)
+        offers = index.offers
         self.at.market = Market(
-            offers=offers,
-            by_id={offer.id: offer for offer in offers},
+            index=index,
             refreshed_at=self.context.clock.now(),
             stale=False,
             partial=any(found.partial for found in lists),
@@ -60,7 +63,7 @@ class OffersJob:
             f"{len(offers)} offers{cut}, {sum(sum(found.rejected.values()) for found in lists)} rows rejected"
         )
 
-    def _show(self, offers: tuple[Offer, ...], lists: list[OfferList]) -> None:
+    def _show(self, offers: Sequence[Offer], lists: list[OfferList]) -> None:
         metrics, provider = self.context.metrics, self.at.provider_name
         by_gpu: dict[str, list[float]] = defaultdict(list)
         for offer in offers:

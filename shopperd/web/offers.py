@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import heapq
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
+from itertools import chain
 from typing import Annotated
 
 from aiohttp import web
@@ -12,13 +14,15 @@ from attrs import frozen
 
 from shopperd.jobs.context import AccountAtWork, Context
 from shopperd.model import Offer
+from shopperd.offer_index import CHEAPEST, Key, OfferIndex, Order, Wish
 from shopperd.providers.gpus import matches
 from shopperd.providers.tensordock.countries import fits as is_at
 from shopperd.settings import Bounds
+from shopperd.store import BadCursor
 from shopperd.web.answers import ListAnswer, OfferAnswer, answer, offer_answer
 from shopperd.web.door import API, DOOR
 from shopperd.web.health import LATE_INTERVALS, LATE_SECONDS
-from shopperd.web.paging import Key, piece
+from shopperd.web.paging import cut, read_key
 from shopperd.web.reading import Cursor, Limit, Word, read_query
 
 routes = web.RouteTableDef()
@@ -74,7 +78,12 @@ async def list_offers(request: web.Request) -> web.Response:
     context = request.app[DOOR].context
     asked = read_query(request, OffersQuery)
     ages = {name: _age_and_staleness(context, account) for name, account in context.accounts.items()}
-    page = piece(_fitting(context, asked), _KEYS[asked.sort], f"offers:{asked.sort}", asked.limit, asked.cursor)
+    order, name = _ORDERS[asked.sort], f"offers:{asked.sort}"
+    after = None if asked.cursor is None else read_key(name, asked.cursor)
+    try:
+        page = cut(_fitting(context, asked, order, after), order.key, name, asked.limit)
+    except TypeError:
+        raise BadCursor("this cursor was not handed out by a page of this list") from None
     return answer(
         ListAnswer[OfferAnswer]([offer_answer(offer, *ages[offer.account]) for offer in page.items], page.next)
     )
@@ -89,19 +98,25 @@ def _age_and_staleness(context: Context, account: AccountAtWork) -> tuple[float,
     return age, market.stale or age > late
 
 
-def _fitting(context: Context, asked: OffersQuery) -> Iterator[Offer]:
+def _fitting(context: Context, asked: OffersQuery, order: Order, after: Key | None) -> Iterator[Offer]:
     """The offers that fit, each machine once: accounts of one marketplace see the same ones, the freshest list counts."""
-    seen: set[str] = set()
     chosen = [
         account
         for account in context.accounts.values()
         if asked.account in (None, account.name) and asked.provider in (None, account.provider_name)
     ]
-    for account in sorted(chosen, key=_freshness, reverse=True):
-        for offer in account.market.offers:
-            if offer.id not in seen and _fits(offer, asked):
-                seen.add(offer.id)
-                yield offer
+    indexes = [account.market.index for account in sorted(chosen, key=_freshness, reverse=True)]
+    wish = _wish(asked)
+    found = [
+        _only_in(index.found(wish, order, after), fresher=indexes[:number]) for number, index in enumerate(indexes)
+    ]
+    return heapq.merge(*found, key=order.key) if len(found) > 1 else chain(*found)
+
+
+def _only_in(offers: Iterator[Offer], fresher: Sequence[OfferIndex]) -> Iterator[Offer]:
+    if not fresher:
+        return offers
+    return (offer for offer in offers if all(index.get(offer.id) is None for index in fresher))
 
 
 def _freshness(account: AccountAtWork) -> tuple[bool, datetime | str]:
@@ -109,48 +124,43 @@ def _freshness(account: AccountAtWork) -> tuple[bool, datetime | str]:
     return (False, "") if refreshed_at is None else (True, refreshed_at)
 
 
-def _fits(offer: Offer, asked: OffersQuery) -> bool:
-    if asked.interruptible is not Interruptible.ANY and offer.interruptible is not (
-        asked.interruptible is Interruptible.TRUE
-    ):
-        return False
-    if asked.gpu_count is not None and offer.gpu_count != asked.gpu_count:
-        return False
-    if asked.max_price_per_hour is not None and offer.price_per_hour > asked.max_price_per_hour:
-        return False
-    if asked.min_vram_gb is not None and (offer.vram_gb is None or offer.vram_gb < asked.min_vram_gb):
-        return False
-    if asked.gpu is not None and not matches(asked.gpu, offer.gpu, offer.vram_gb):
-        return False
-    if asked.location is None:
-        return True
-    country = offer.location.rpartition(",")[2] if offer.location is not None else None
-    return is_at(asked.location, offer.location, country)
+def _wish(asked: OffersQuery) -> Wish:
+    """What is asked for, as questions to an index."""
+    interruptible = None if asked.interruptible is Interruptible.ANY else asked.interruptible is Interruptible.TRUE
+
+    def kind(gpu: str, vram_gb: int | None, is_interruptible: bool) -> bool:
+        return (
+            interruptible in (None, is_interruptible)
+            and (asked.min_vram_gb is None or (vram_gb is not None and vram_gb >= asked.min_vram_gb))
+            and (asked.gpu is None or matches(asked.gpu, gpu, vram_gb))
+        )
+
+    def location(place: str | None) -> bool:
+        country = place.rpartition(",")[2] if place is not None else None
+        return is_at(asked.location or "", place, country)
+
+    any_kind = interruptible is None and asked.min_vram_gb is None and asked.gpu is None
+    return Wish(
+        kind=None if any_kind else kind,
+        gpu_count=None if asked.gpu_count is None else asked.gpu_count.__eq__,
+        location=None if asked.location is None else location,
+        max_price_per_hour=asked.max_price_per_hour,
+    )
 
 
-def _by(value: Callable[[Offer], float | str | None], *, down: bool = False) -> Callable[[Offer], Key]:
-    def key(offer: Offer) -> Key:
-        found = value(offer)
-        if found is None:
-            return (True, "", offer.price_per_hour, offer.id)
-        return (False, -found if down and not isinstance(found, str) else found, offer.price_per_hour, offer.id)
-
-    return key
-
-
-_KEYS: dict[Sort, Callable[[Offer], Key]] = {
-    Sort.PRICE: _by(lambda offer: offer.price_per_hour),
-    Sort.PRICE_DOWN: _by(lambda offer: offer.price_per_hour, down=True),
-    Sort.RELIABILITY: _by(lambda offer: offer.reliability),
-    Sort.RELIABILITY_DOWN: _by(lambda offer: offer.reliability, down=True),
-    Sort.GPU: _by(lambda offer: offer.gpu.casefold()),
-    Sort.GPU_COUNT: _by(lambda offer: offer.gpu_count),
-    Sort.GPU_COUNT_DOWN: _by(lambda offer: offer.gpu_count, down=True),
-    Sort.VRAM: _by(lambda offer: offer.vram_gb),
-    Sort.VRAM_DOWN: _by(lambda offer: offer.vram_gb, down=True),
-    Sort.PRICE_PER_HOUR: _by(lambda offer: offer.price_per_hour),
-    Sort.PRICE_PER_HOUR_DOWN: _by(lambda offer: offer.price_per_hour, down=True),
-    Sort.VRAM_GB: _by(lambda offer: offer.vram_gb),
-    Sort.VRAM_GB_DOWN: _by(lambda offer: offer.vram_gb, down=True),
-    Sort.LOCATION: _by(lambda offer: None if offer.location is None else offer.location.casefold()),
+_ORDERS: dict[Sort, Order] = {
+    Sort.PRICE: CHEAPEST,
+    Sort.PRICE_DOWN: Order("price_per_hour", down=True),
+    Sort.RELIABILITY: Order("reliability"),
+    Sort.RELIABILITY_DOWN: Order("reliability", down=True),
+    Sort.GPU: Order("gpu"),
+    Sort.GPU_COUNT: Order("gpu_count"),
+    Sort.GPU_COUNT_DOWN: Order("gpu_count", down=True),
+    Sort.VRAM: Order("vram_gb"),
+    Sort.VRAM_DOWN: Order("vram_gb", down=True),
+    Sort.PRICE_PER_HOUR: CHEAPEST,
+    Sort.PRICE_PER_HOUR_DOWN: Order("price_per_hour", down=True),
+    Sort.VRAM_GB: Order("vram_gb"),
+    Sort.VRAM_GB_DOWN: Order("vram_gb", down=True),
+    Sort.LOCATION: Order("location"),
 }

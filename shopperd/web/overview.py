@@ -186,7 +186,7 @@ async def _account(context: Context, account: AccountAtWork) -> AccountAnswer:
         observing_sweeps=0 if now is None else now.observing,
         budget_per_hour=account.settings.budget_per_hour or None,
         exclusive=account.settings.exclusive,
-        offers=len(account.market.offers),
+        offers=len(account.market.index),
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -29,18 +30,31 @@ def piece(rows: Iterable[T], key: Callable[[T], Key], order: str, limit: int, cu
     ordered = sorted(rows, key=key)
     start = 0
     if cursor is not None:
-        start = _start(ordered, key, order, cursor)
-    items = tuple(ordered[start : start + limit])
-    if start + limit >= len(ordered) or not items:
+        try:
+            start = bisect.bisect_right(ordered, read_key(order, cursor), key=key)
+        except TypeError:
+            raise BadCursor("this cursor was not handed out by a page of this list") from None
+    return cut(iter(ordered[start:]), key, order, limit)
+
+
+def cut(rows: Iterator[T], key: Callable[[T], Key], order: str, limit: int) -> Page[T]:
+    """One page of rows that are in their order already and begin after the cursor."""
+    items = tuple(islice(rows, limit))
+    if next(rows, None) is None or not items:
         return Page(items)
     return Page(items, write_cursor(order, msgspec.json.encode(key(items[-1])).decode()))
 
 
-def _start(ordered: list[T], key: Callable[[T], Key], order: str, cursor: str) -> int:
+def read_key(order: str, cursor: str) -> Any:
+    """The key of the last row of the page before. Whether its parts are of the right types shows when it is compared.
+
+    Raises:
+        BadCursor: the cursor is not from a page of that order.
+    """
     named, last = read_cursor(cursor, 2)
+    if named != order:
+        raise BadCursor("this cursor belongs to another list, or to this one in another order")
     try:
-        if named != order:
-            raise BadCursor("this cursor belongs to another list, or to this one in another order")
-        return bisect.bisect_right(ordered, tuple(msgspec.json.decode(last, type=list[str | float | bool])), key=key)
-    except (msgspec.MsgspecError, TypeError):
+        return tuple(msgspec.json.decode(last, type=list[str | float | bool]))
+    except msgspec.MsgspecError:
         raise BadCursor("this cursor was not handed out by a page of this list") from None

@@ -27,6 +27,7 @@ from shopperd.model import (
     Spec,
     tag_of,
 )
+from shopperd.offer_index import index_of
 from shopperd.providers.contract import GATE, CreatedInstance, CreateRequest, InstanceNotFound, ProviderError
 from shopperd.settings import AccountSettings, DestroySettings, Settings
 from shopperd.store import Spool, Store, StoreError, StoreFull, destroys, events, sessions
@@ -155,7 +156,7 @@ class Desk:
     def restock(self) -> None:
         """Put the one offer on the market, again if it was rented."""
         market = (offer(),)
-        self.at.market = Market(market, {one.id: one for one in market}, self.clock.now(), stale=False)
+        self.at.market = Market(index_of(market), self.clock.now(), stale=False)
 
     def change(self, **rules: Any) -> None:
         """Put other rules for destroys in force."""

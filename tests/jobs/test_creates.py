@@ -11,6 +11,7 @@ from shopperd.jobs.creates import CreatesJob
 from shopperd.jobs.gauges import refresh_ages
 from shopperd.jobs.recovery import recover
 from shopperd.model import CreateOutcome, SessionState
+from shopperd.offer_index import OfferIndex
 from shopperd.store import Spool, Store, StoreReadOnly
 from shopperd.telemetry import Metrics
 from tests.clocks import FakeClock
@@ -205,8 +206,7 @@ async def test_without_a_spool_it_is_tried_until_the_store_takes_it(
 
 
 async def test_an_outcome_that_rented_nothing_needs_no_spool(desk: Desk, spool: Spool) -> None:
-    desk.at.market.by_id = {}
-    desk.at.market.offers = ()
+    desk.at.market.index = OfferIndex()
     session = desk.session(1)
     desk.wilful.refuses.add("fail")
     await CreatesJob(desk.context, desk.at).run()

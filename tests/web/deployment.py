@@ -24,6 +24,7 @@ from shopperd.model import (
     Track,
     tag_of,
 )
+from shopperd.offer_index import index_of
 from shopperd.providers.contract import CreateRequest
 from shopperd.schedule import Schedule
 from shopperd.secrets import Secret
@@ -131,13 +132,7 @@ class Deployment:
 
     def offers(self, *offers: Offer, account: str = "main") -> None:
         """Put a market in place, read just now."""
-        ordered = tuple(sorted(offers, key=lambda one: one.price_per_hour))
-        self.context.accounts[account].market = Market(
-            offers=ordered,
-            by_id={one.id: one for one in ordered},
-            refreshed_at=self.clock.now(),
-            stale=False,
-        )
+        self.context.accounts[account].market = Market(index_of(offers), refreshed_at=self.clock.now(), stale=False)
 
     def seen(self, account: str = "main") -> None:
         """A complete snapshot was read just now."""

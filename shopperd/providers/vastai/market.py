@@ -11,6 +11,7 @@ from array import array
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from functools import lru_cache
+from operator import attrgetter
 
 from attrs import evolve, frozen
 
@@ -26,20 +27,18 @@ from shopperd.providers.contract import (
 from shopperd.providers.gpus import Gpu, all_vastai_names, canonical, matches, usable_mb, vastai_names
 from shopperd.providers.vastai import wire
 from shopperd.providers.vastai.instances import GPUS_MAX, NAME, PRICE_PER_HOUR_MAX
+from shopperd.turns import RUN, in_turns, sorting
 
 DEFAULT_DISK_GB = 16.0
 """What is rented if nobody says otherwise. It is part of the price, so the search must know of it too."""
-ROWS_MAX = 20_000
-"""The limit that is sent: without one the API chooses, and a market of all there is has some ten thousand
-rows."""
+ROWS_MAX = 70_000
+"""The limit that is sent: without one the API chooses. A market of all there is has had at most 64,000 rows."""
 CAP_ROWS = 64
 """However much is asked for, some searches end here."""
 SEARCHES_MAX = 60
 """One after the other at 6 s, this is as long as a market may take to be seen; then it stays partial."""
 PRICE_RATIO_MIN = 1.02
 """A band of prices this narrow is not split any more."""
-OFFERS_PER_TURN = 2000
-"""Offers that are put together before the event loop gets its turn: less than a millisecond."""
 BID_SUFFIX = "-bid"
 NOT_WANTED = "not_wanted"
 TOLD_MAX = 2**15
@@ -188,7 +187,7 @@ async def survey(filter: OfferFilter, account: str, search: Search, clock: Clock
             parts = split(seen, known_names)
             tally.partial |= not parts
             open_parts.extend(parts)
-    return tally.offers()
+    return await tally.offers(clock)
 
 
 def split(seen: Seen, known_names: Iterable[str]) -> list[Part]:
@@ -236,8 +235,8 @@ class _Tally:
         self.partial = False
 
     async def take(self, seen: Seen, clock: Clock) -> None:
-        for start in range(0, len(seen.offers), OFFERS_PER_TURN):
-            for offer in seen.offers[start : start + OFFERS_PER_TURN]:
+        for start in range(0, len(seen.offers), RUN):
+            for offer in seen.offers[start : start + RUN]:
                 known = self._offers.setdefault(offer.id, offer)
                 if offer.price_per_hour > known.price_per_hour:
                     # Of two prices for one offer the higher one is promised.
@@ -247,10 +246,10 @@ class _Tally:
         for offer_id, reason in seen.rejected:
             self._reject(offer_id, reason)
 
-    def offers(self) -> OfferList:
+    async def offers(self, clock: Clock) -> OfferList:
         """What came of it, cheapest first."""
         return OfferList(
-            offers=tuple(sorted(self._offers.values(), key=lambda offer: (offer.price_per_hour, offer.id))),
+            offers=tuple(await in_turns(sorting(self._offers.values(), attrgetter("price_per_hour", "id")), clock)),
             partial=self.partial,
             rejected={reason: count for reason, count in self._rejected.items() if count},
             unknown_gpus=tuple(sorted(self._unknown)),
