@@ -7,10 +7,11 @@ of one byte an offer. An order holds the numbers of the offers in that order. Th
 from __future__ import annotations
 
 import bisect
+import math
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import compress
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 from attrs import evolve, field, frozen
@@ -21,8 +22,9 @@ from shopperd.turns import RUN, Steps, at_once, sorting
 Key = tuple[bool, str | float, float, str]
 """What an offer is ordered by: whether the value is missing, the value, then price and id."""
 
-_BYTE = 256
-_PRICE_AND_ID = attrgetter("price_per_hour", "id")
+_PAGE = 255
+_FEW = 250
+"""So many offers are put in order sooner than they are found in it."""
 
 
 @frozen
@@ -60,6 +62,9 @@ ORDERS: Final = (
 )
 
 
+_COLUMNS: Final = {"kind": ("gpu", "vram_gb", "interruptible"), "gpu_count": ("gpu_count",), "location": ("location",)}
+
+
 @frozen
 class Wish:
     """Which offers to list; None for any.
@@ -78,22 +83,42 @@ class Wish:
 
 @frozen
 class _Column:
-    """One thing that is told of every offer: its values, and for each offer the number of its value."""
+    """One thing that is told of every offer: its different values, and which offer has which.
+
+    Attributes:
+        pages: for each 255 of the values a byte an offer: the number of its value among these, from 1 on; 0 if it has another.
+    """
 
     values: tuple[Any, ...]
-    codes: Sequence[int]
+    pages: tuple[bytes, ...]
 
     def mask(self, fits: Callable[[Any], bool]) -> bytes:
         """One byte for each offer: 1 if its value fits."""
-        table = bytes(map(bool, map(fits, self.values)))
-        if isinstance(self.codes, bytes):
-            return self.codes.translate(table.ljust(_BYTE, b"\0"))
-        return bytes(map(table.__getitem__, self.codes))
+        mask: bytes | None = None
+        for number, page in enumerate(self.pages):
+            told = self.values[number * _PAGE : (number + 1) * _PAGE]
+            table = bytes(map(bool, map(fits, told)))
+            if any(table) or number == 0:
+                here = page.translate((b"\0" + table).ljust(_PAGE + 1, b"\0"))
+                mask = here if mask is None else _joined(int.__or__, mask, here)
+        return b"" if mask is None else mask
+
+
+@frozen
+class _Sorted:
+    """The offers in another order than by price.
+
+    Attributes:
+        gather: puts a mask into that order.
+    """
+
+    offers: tuple[Offer, ...]
+    gather: Callable[[bytes], Iterable[int]]
 
 
 @frozen
 class OfferIndex:
-    """The offers of a market, cheapest first, and how to find some of them. It never changes.
+    """The offers of a market, cheapest first, and how to find some of them. What is in it never changes.
 
     Attributes:
         gone: machines that are not offered any more, by the provider's id.
@@ -103,18 +128,21 @@ class OfferIndex:
     _by_id: Mapping[str, Offer] = field(factory=dict, repr=False)
     _prices: Sequence[float] = field(factory=lambda: array("d"), repr=False)
     _columns: Mapping[str, _Column] = field(factory=dict, repr=False)
-    _orders: Mapping[Order, Sequence[int]] = field(factory=dict, repr=False)
+    _sorted: dict[Order, _Sorted] = field(factory=dict, repr=False)
     gone: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
-        return (
-            len(self._all) - sum(offer.provider_id in self.gone for offer in self._all) if self.gone else len(self._all)
-        )
+        return len(self.offers)
 
     @property
     def offers(self) -> Sequence[Offer]:
         """All of them, cheapest first."""
         return tuple(self._present(self._all)) if self.gone else self._all
+
+    @property
+    def orders(self) -> Sequence[Order]:
+        """The orders that were asked for, beside that by price. The next index of this market had better begin with them."""
+        return tuple(self._sorted)
 
     def get(self, id: str) -> Offer | None:
         """The offer of that id, None if there is none."""
@@ -128,67 +156,68 @@ class OfferIndex:
     def found(self, wish: Wish, order: Order = CHEAPEST, after: Key | None = None) -> Iterator[Offer]:
         """The offers that fit, in that order, from right after a key on.
 
+        An order that is asked for the first time takes as long as sorting takes.
+
         Raises:
             TypeError: `after` is no key of this order.
         """
         mask = self._mask(wish)
-        if order == CHEAPEST:
-            start = 0 if after is None else bisect.bisect_right(self._all, after, key=order.key)
-            end = len(self._all)
-            if wish.max_price_per_hour is not None:
-                end = bisect.bisect_right(self._prices, wish.max_price_per_hour)
-            rows: Iterator[Offer] = iter(self._all[start:end])
-            return self._present(rows if mask is None else compress(rows, mask[start:end]))
+        within = len(self._all)
         if wish.max_price_per_hour is not None:
             within = bisect.bisect_right(self._prices, wish.max_price_per_hour)
-            cheap = (b"\1" * within).ljust(len(self._all), b"\0")
-            mask = cheap if mask is None else _both(mask, cheap)
-        numbers = self._orders.get(order, ())
-        if after is not None:
-            numbers = numbers[bisect.bisect_right(numbers, after, key=lambda number: order.key(self._all[number])) :]
-        if mask is not None:
-            numbers = compress(numbers, map(mask.__getitem__, numbers))  # type: ignore[assignment]
-        return self._present(map(self._all.__getitem__, numbers))
+        offers = self._all
+        if order != CHEAPEST and offers:
+            if order not in self._sorted:
+                self._sorted[order] = at_once(_sorting(self._all, order))
+            offers = self._sorted[order].offers
+            if within < len(offers):
+                cheap = (b"\1" * within).ljust(len(offers), b"\0")
+                mask = cheap if mask is None else _joined(int.__and__, mask, cheap)
+                within = len(offers)
+            if mask is not None and mask.count(1) <= _FEW:
+                offers, mask = tuple(sorted(compress(self._all, mask), key=order.key)), None
+            elif mask is not None:
+                mask = bytes(self._sorted[order].gather(mask))
+        start = 0 if after is None else bisect.bisect_right(offers, after, key=order.key)
+        rows = offers[start:within]
+        return self._present(rows if mask is None else compress(rows, mask[start:within]))
 
     def _mask(self, wish: Wish) -> bytes | None:
+        """One byte for each offer, whatever its price; None if all fit."""
+        kind = wish.kind
+        asked: dict[str, Callable[[Any], bool] | None] = {
+            "kind": None if kind is None else lambda told: kind(*told),
+            "gpu_count": wish.gpu_count,
+            "location": wish.location,
+        }
         mask: bytes | None = None
-        if wish.kind is not None:
-            kind = wish.kind
-            mask = self._columns["kind"].mask(lambda told: kind(*told)) if self._all else b""
-        for name, fits in (("gpu_count", wish.gpu_count), ("location", wish.location)):
-            if fits is not None and self._all:
+        for name, fits in asked.items():
+            if fits is not None and name in self._columns:
                 told = self._columns[name].mask(fits)
-                mask = told if mask is None else _both(mask, told)
+                mask = told if mask is None else _joined(int.__and__, mask, told)
         return mask
 
-    def _present(self, offers: Sequence[Offer] | Iterator[Offer]) -> Iterator[Offer]:
+    def _present(self, offers: Iterable[Offer]) -> Iterator[Offer]:
         if not self.gone:
             return iter(offers)
         return (offer for offer in offers if offer.provider_id not in self.gone)
 
 
-def indexing(offers: Sequence[Offer]) -> Steps[OfferIndex]:
-    """Make an index, in steps. Offers may come in any order; of two with one id, the one that is given later counts."""
+def indexing(offers: Sequence[Offer], orders: Iterable[Order] = ()) -> Steps[OfferIndex]:
+    """Make an index, in steps, with some orders ready. Of two offers with one id, the one that is given later counts."""
     by_id: dict[str, Offer] = {}
     for start in range(0, len(offers), RUN):
         by_id.update((offer.id, offer) for offer in offers[start : start + RUN])
         yield
-    everything = tuple((yield from sorting(by_id.values(), _PRICE_AND_ID)))
+    everything = tuple((yield from sorting(by_id.values(), attrgetter("price_per_hour", "id"))))
+    prices = array("d", map(attrgetter("price_per_hour"), everything))
     columns: dict[str, _Column] = {}
-    orders: dict[Order, Sequence[int]] = {}
-    columns["kind"] = yield from _column(everything, attrgetter("gpu", "vram_gb", "interruptible"))
-    for order in ORDERS:
-        if order.by not in columns:
-            columns[order.by] = yield from _column(everything, attrgetter(order.by))
-        if order != CHEAPEST:
-            orders[order] = yield from _ordering(columns[order.by], order)
-    return OfferIndex(
-        everything,
-        by_id,
-        array("d", [offer.price_per_hour for offer in everything]),
-        {name: columns[name] for name in ("kind", "gpu_count", "location")},
-        orders,
-    )
+    for name, attributes in _COLUMNS.items():
+        columns[name] = yield from _column(everything, attrgetter(*attributes))
+    in_order: dict[Order, _Sorted] = {}
+    for order in orders if everything else ():
+        in_order[order] = yield from _sorting(everything, order)
+    return OfferIndex(everything, by_id, prices, columns, in_order)
 
 
 def index_of(offers: Sequence[Offer]) -> OfferIndex:
@@ -205,20 +234,38 @@ def _column(offers: Sequence[Offer], told: Callable[[Offer], Any]) -> Steps[_Col
             numbers.setdefault(value, len(numbers))
         codes.extend(map(numbers.__getitem__, values))
         yield
-    return _Column(tuple(numbers), bytes(codes.tolist()) if len(numbers) <= _BYTE else codes)
+    pages = []
+    for first in range(0, len(numbers), _PAGE):
+        here = [number - first + 1 if first <= number < first + _PAGE else 0 for number in range(len(numbers))]
+        pages.append(bytes(map(here.__getitem__, codes)))
+        yield
+    return _Column(tuple(numbers), tuple(pages))
 
 
-def _ordering(column: _Column, order: Order) -> Steps[Sequence[int]]:
-    """The numbers of the offers in that order. Equal ones stay as they are, which is cheapest first."""
-    ranks = [order.rank(value) for value in column.values]
-    place = {rank: number for number, rank in enumerate(sorted(set(ranks)))}
-    places = [place[rank] for rank in ranks]
+def _sorting(offers: tuple[Offer, ...], order: Order) -> Steps[_Sorted]:
+    """Put the offers in an order. Equal ones stay as they are, which is cheapest first."""
+    told = list(map(attrgetter(order.by), offers))
+    if any(isinstance(value, str) for value in told):
+        # Texts are compared once, and not as often as they stand in the list.
+        ranks = sorted({order.rank(value) for value in set(told)})
+        places = {rank: place for place, rank in enumerate(ranks)}
+        of_value = {value: places[order.rank(value)] for value in set(told)}
+        keys = array("d", map(of_value.__getitem__, told))
+    else:
+        sign = -1 if order.down else 1
+        keys = array("d", [math.inf if value is None else sign * value for value in told])
     yield
-    by_offer = array("I", map(places.__getitem__, column.codes))
+    numbers = yield from sorting(range(len(keys)), keys.__getitem__)
     yield
-    return array("I", (yield from sorting(range(len(by_offer)), by_offer.__getitem__)))
+    return _Sorted(tuple(map(offers.__getitem__, numbers)), _gathering(numbers))
 
 
-def _both(one: bytes, other: bytes) -> bytes:
-    """Where both are 1."""
-    return (int.from_bytes(one, "little") & int.from_bytes(other, "little")).to_bytes(len(one), "little")
+def _gathering(numbers: Sequence[int]) -> Callable[[bytes], Iterable[int]]:
+    if len(numbers) == 1:
+        return lambda mask: mask  # with one number an itemgetter gives no tuple
+    return itemgetter(*numbers)
+
+
+def _joined(join: Callable[[int, int], int], one: bytes, other: bytes) -> bytes:
+    """Two masks as one."""
+    return join(int.from_bytes(one, "little"), int.from_bytes(other, "little")).to_bytes(len(one), "little")

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shopperd.model import Offer
-from shopperd.offer_index import CHEAPEST, ORDERS, OfferIndex, Order, Wish, index_of
+from shopperd.offer_index import CHEAPEST, ORDERS, OfferIndex, Order, Wish, index_of, indexing
+from shopperd.turns import at_once
 
 OFFER = st.builds(
     Offer,
@@ -82,6 +83,15 @@ def test_more_values_than_a_byte_can_count_are_found_too() -> None:
     wish = Wish(kind=lambda gpu, vram, spot: gpu in ("G3", "G699"), location=lambda place: place in ("L3", "L99"))
     for order in ORDERS:
         assert list(index_of(offers).found(wish, order)) == plainly(offers, wish, order)
+
+
+def test_an_order_that_was_asked_for_can_be_made_ready_in_the_next_index() -> None:
+    offers = [Offer(str(n), "vastai", str(n), "main", "H100", 1, 80, float(n), reliability=1 / n) for n in (1, 2, 3)]
+    index, order = index_of(offers), Order("reliability")
+    assert index.orders == ()
+    assert [offer.id for offer in index.found(Wish(), order)] == ["3", "2", "1"]
+    assert index.orders == (order,)
+    assert at_once(indexing(offers, index.orders)).orders == (order,)
 
 
 def test_an_index_of_nothing_finds_nothing() -> None:

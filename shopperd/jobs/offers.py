@@ -48,7 +48,8 @@ class OffersJob:
         except Exception:
             self.at.market.stale = True
             raise
-        index = await in_turns(indexing([offer for found in lists for offer in found]), self.context.clock)
+        offered = [offer for found in lists for offer in found]
+        index = await in_turns(indexing(offered, self.at.market.index.orders), self.context.clock)
         offers = index.offers
         self.at.market = Market(
             index=index,
