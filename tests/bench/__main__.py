@@ -1,0 +1,23 @@
+"""Run the benchmarks and print a JSON object a line; fail if a target is missed. Arguments name some of them."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+BENCHMARKS = ("market",)
+"""Modules beside this one; each has ``results()``."""
+
+
+def main(names: list[str]) -> int:
+    """Exit code 1 if a target was missed."""
+    missed = 0
+    for name in names or BENCHMARKS:
+        for result in importlib.import_module(f"tests.bench.{name}").results():
+            print(result.line(), flush=True)
+            missed += not result.ok
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,77 @@
+"""Reads a market as the daemon does, in a process of its own, and prints what that took as one JSON object.
+
+usage: python -m tests.bench.reader ORIGIN (time | memory)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import time
+import tracemalloc
+from statistics import quantiles
+
+import msgspec
+from prometheus_client import CollectorRegistry
+
+from shopperd.clock import SystemClock
+from shopperd.offer_index import OfferIndex, indexing
+from shopperd.providers.contract import OfferFilter
+from shopperd.providers.vastai.adapter import VastAI, open_vastai
+from shopperd.secrets import Secret
+from shopperd.settings import AccountSettings, SecretSource
+from shopperd.telemetry import Metrics
+from shopperd.turns import in_turns
+
+TICK_SECONDS = 0.001
+
+
+async def _lags(lags: list[float]) -> None:
+    """How late the loop comes to somebody who waits a millisecond, again and again."""
+    while True:
+        began = time.perf_counter()
+        await asyncio.sleep(TICK_SECONDS)
+        lags.append(time.perf_counter() - began - TICK_SECONDS)
+
+
+async def _read(vast: VastAI, clock: SystemClock) -> OfferIndex:
+    return await in_turns(indexing(await vast.list_offers(OfferFilter())), clock)
+
+
+async def _main(origin: str, what: str) -> dict[str, float]:
+    clock = SystemClock()
+    key = Secret(SecretSource(env="KEY"), {"KEY": "a-key"})
+    settings = AccountSettings("main", "vastai", base_url=origin, request_timeout=600.0)
+    vast = open_vastai(
+        settings, deployment="", secrets={"api_key": key}, clock=clock, metrics=Metrics(CollectorRegistry())
+    )
+    lags: list[float] = []
+    ticking = asyncio.create_task(_lags(lags))
+    await asyncio.sleep(0.01)
+    lags.clear()
+    if what == "memory":
+        gc.collect()
+        tracemalloc.start()
+    began = time.process_time()
+    index = await _read(vast, clock)
+    seconds = time.process_time() - began
+    peak = tracemalloc.get_traced_memory()[1] if what == "memory" else 0
+    ticking.cancel()
+    await vast.close()
+    worst = sorted(lags)
+    lags.clear()
+    gc.collect()
+    kept = tracemalloc.get_traced_memory()[0] if what == "memory" else 0
+    return {
+        "offers": len(index),
+        "cpu_seconds": seconds,
+        "lag_p99_seconds": quantiles(worst, n=100)[98],
+        "lag_max_seconds": worst[-1],
+        "kept_bytes": kept,
+        "peak_bytes": peak,
+    }
+
+
+if __name__ == "__main__":
+    print(msgspec.json.encode(asyncio.run(_main(*sys.argv[1:]))).decode())
