@@ -8,22 +8,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import os
-import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from pathlib import Path
 from uuid import UUID
 
 import structlog
 from aiohttp import web
 from attrs import evolve
-from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection
 
 from shopperd import __version__
-from shopperd.clock import Clock, SystemClock
+from shopperd.clock import Clock
 from shopperd.control import Control
 from shopperd.jobs.context import AccountAtWork, Context, Job, log
 from shopperd.jobs.creates import CreatesJob
@@ -36,15 +32,17 @@ from shopperd.jobs.runner import Runner
 from shopperd.jobs.status import StatusJob
 from shopperd.jobs.sweep import SweepJob, observing_key
 from shopperd.logs import configure_logging
-from shopperd.providers.registry import open_provider
+from shopperd.providers.contract import Provider
+from shopperd.providers.registry import ProviderUnusable, open_provider
 from shopperd.providers.transport import Sender
 from shopperd.schedule import SWEEP_LATER_SHARE, Schedule
 from shopperd.secrets import Secret, read_all, read_web_token
-from shopperd.settings import AccountSettings, Settings, SettingsError
-from shopperd.settings_file import load, state_folder, store_url
+from shopperd.settings import AccountSettings, Problem, Settings, SettingsError
+from shopperd.settings_file import state_folder, store_url
+from shopperd.settings_shape import differences
 from shopperd.store import Binding, Spool, Store, StoreError, StoreLocked, StoreOfAnother, lease, memory, meta, sessions
 from shopperd.store.databases import spool_path
-from shopperd.telemetry import Metrics, register_process_collectors
+from shopperd.telemetry import Metrics
 from shopperd.web import Health, make_app
 
 ready_log: structlog.stdlib.BoundLogger = structlog.get_logger("shopperd.ready")
@@ -62,10 +60,8 @@ DEPLOYMENT_KEY = "deployment"
 LEASE_SHARE = 2 / 3
 """A process stops acting after this share of its lease: what it began by then is over before another one may begin."""
 
-LAG_SECONDS_MAX = 30.0
-"""An event loop that has not turned for so long is not alive."""
-
-EXIT_OK, EXIT_FAILED, EXIT_CONFIGURATION = 0, 1, 2
+SILENCE_SECONDS_MAX = 180.0
+"""A heartbeat that has been silent for so long hangs. It asks the store, which answers or gives up in a fraction of that."""
 
 
 class Daemon:
@@ -108,12 +104,14 @@ class Daemon:
         self._turned_at = clock.monotonic()
         self._runner: web.AppRunner | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        self._secrets: dict[str, Secret] = {}
+        self._refused = ""
 
     async def start(self) -> None:
         """Take up the store's memory, open the accounts, serve, and begin to run jobs.
 
         Raises:
-            SettingsError: a secret cannot be read.
+            SettingsError: a secret cannot be read, or no adapter can be made for an account.
             StoreError: the store cannot be written.
             OSError: the listener's address is taken.
         """
@@ -143,8 +141,9 @@ class Daemon:
         if not enabled:
             log.warning("accounts.none", detail="no account is configured: nothing is watched; see config.example.toml")
         context.metrics.initialise([(account.name, account.provider) for account in enabled])
-        for account in enabled:
-            self._open_account(account, secrets.get(account.name, {}))
+        for account, provider in self._adapters(context.settings, enabled, secrets):
+            self._open_account(account, provider)
+        self._watch_secrets(secrets, token)
         self.schedule.add(Runner(HousekeepingJob(context), context), first_in_seconds=60.0)
         await self._serve(token)
         self._beat_task = asyncio.create_task(self._beat(), name="heartbeat")
@@ -197,57 +196,132 @@ class Daemon:
         log.info("jobs.asked", count=self.schedule.wake_all())
 
     def reload(self, settings: Settings) -> None:
-        """Put new settings in force at once; what only a restart can change is said and left as it is.
+        """Put new settings in force at once, all or none; what only a restart can change is said and left as it is.
 
         Raises:
-            SettingsError: a secret cannot be read; then nothing was changed.
+            SettingsError: a secret cannot be read, or no adapter can be made for an account; then nothing was changed.
         """
         context, before = self.context, self.context.settings
-        secrets = read_all(settings, self._environ)
         for part in ("web", "store", "deployment"):
-            if getattr(settings, part) != getattr(before, part):
-                log.warning("reload.needs_restart", part=part)
+            if keys := differences(getattr(before, part), getattr(settings, part), (part,)):
+                log.warning("reload.needs_restart", part=part, keys=keys)
                 settings = evolve(settings, **{part: getattr(before, part)})
-        context.settings = settings
+        secrets, token = read_all(settings, self._environ), read_web_token(settings, self._environ)
         wanted = {account.name: account for account in settings.accounts.values() if account.enabled}
-        for name, at in list(context.accounts.items()):
-            if wanted.get(name) != at.settings or settings.jobs != before.jobs:
-                if name not in wanted and at.instances:
-                    log.warning(
-                        "account.left", account=name, detail=f"{at.instances} instances are not watched any more"
-                    )
-                self._close_account(at)
+        leaving = [
+            at for at in context.accounts.values() if wanted.get(at.name) != at.settings or settings.jobs != before.jobs
+        ]
+        stay = context.accounts.keys() - {at.name for at in leaving}
+        coming = self._adapters(settings, [wanted[name] for name in wanted if name not in stay], secrets)
+        # From here on nothing is refused and nothing is waited for: no job sees half of it.
+        context.settings = settings
+        for at in leaving:
+            if at.name not in wanted and at.instances:
+                log.warning(
+                    "account.left", account=at.name, detail=f"{at.instances} instances are not watched any more"
+                )
+            self._close_account(at)
         context.metrics.initialise([(account.name, account.provider) for account in wanted.values()])
-        for name, account in wanted.items():
-            if name not in context.accounts:
-                self._open_account(account, secrets.get(name, {}))
+        for account, provider in coming:
+            self._open_account(account, provider)
+        # Accounts that stay keep their own, which they read anew by themselves; these are only looked at.
+        self._watch_secrets(secrets, token)
+        self._refused = ""
         configure_logging(settings.log, sys.stdout)
         context.metrics.config_reloads_total.labels(outcome="ok").inc()
-        log.info("reloaded", accounts=sorted(wanted))
+        log.info("reloaded", accounts=sorted(wanted), changed=differences(before, settings))
+
+    def refuse(self, error: SettingsError) -> None:
+        """Say and count that new settings are not taken; the old ones stay in force."""
+        self._refused = "the last reload was refused, and the old settings are in force"
+        self.context.metrics.config_reloads_total.labels(outcome="refused").inc()
+        log.error("reload.refused", detail=str(error))
 
     def health(self) -> Health:
-        """Whether the loops turn. Providers and the store have no say in it."""
+        """Whether the loops turn: the heartbeat and every job. Providers have no say in it, and the store as little."""
+        reasons = []
         silent = self.context.clock.monotonic() - self._turned_at
-        if silent > LAG_SECONDS_MAX:
-            return Health(alive=False, reasons=(f"the heartbeat has been silent for {silent:.0f} s",))
-        return Health(alive=True, reasons=())
+        if silent > SILENCE_SECONDS_MAX:
+            reasons.append(f"the heartbeat has been silent for {silent:.0f} s")
+        if not self.context.stopping:
+            reasons += self.schedule.hung()
+        return Health(alive=not reasons, reasons=tuple(reasons))
 
-    def _open_account(self, account: AccountSettings, secrets: Mapping[str, Secret]) -> None:
+    def sentence(self) -> str:
+        """How things are, in one sentence for people."""
         context = self.context
-        provider = open_provider(
-            account,
-            deployment=context.settings.deployment,
-            secrets=secrets,
-            clock=context.clock,
-            metrics=context.metrics,
-            sender=self._sender,
-        )
+        accounts = context.accounts.values()
+        instances, burn = sum(at.instances for at in accounts), sum(at.burn_per_hour for at in accounts)
+        parts = [f"Watches {len(accounts)} accounts with {instances} instances for {burn:.2f} USD per hour"]
+        if unseen := [f"{at.name} ({at.problem})" for at in accounts if at.problem]:
+            parts.append(f"does not see {', '.join(unseen)} whole")
+        if context.frozen:
+            parts.append("is frozen")
+        if context.no_right:
+            parts.append(f"does not act: {context.no_right}")
+        refused = [name for name, secret in self._secrets.items() if secret.refused]
+        if refused:
+            parts.append(f"keeps the old {', '.join(refused)}, as the file cannot be used")
+        if self._refused:
+            parts.append(self._refused)
+        return "; ".join(parts) + "."
+
+    def _adapters(
+        self,
+        settings: Settings,
+        accounts: Iterable[AccountSettings],
+        secrets: Mapping[str, Mapping[str, Secret]],
+    ) -> list[tuple[AccountSettings, Provider]]:
+        """One adapter for each account; none has sent anything yet.
+
+        Raises:
+            SettingsError: there is none for an account, with all for which that is so.
+        """
+        made, problems = [], []
+        for account in accounts:
+            try:
+                provider = open_provider(
+                    account,
+                    deployment=settings.deployment,
+                    secrets=secrets.get(account.name, {}),
+                    clock=self.context.clock,
+                    metrics=self.context.metrics,
+                    sender=self._sender,
+                )
+            except ProviderUnusable as error:
+                problems.append(Problem(f"accounts.{account.name}", str(error)))
+            else:
+                made.append((account, provider))
+        if problems:
+            raise SettingsError(problems)
+        return made
+
+    def _open_account(self, account: AccountSettings, provider: Provider) -> None:
+        context = self.context
         at = AccountAtWork(settings=account, provider=provider)
         context.accounts[account.name] = at
         context.metrics.account_owned.labels(**at.labels).set(1)
         for job in jobs_of(context, at):
             later = job.interval * SWEEP_LATER_SHARE if job.name == "sweep" else 0.0
             self.schedule.add(Runner(job, context), first_in_seconds=later)
+
+    def _watch_secrets(self, secrets: Mapping[str, Mapping[str, Secret]], token: Secret | None) -> None:
+        self._secrets = {
+            f"accounts.{account}.{name}": secret for account, each in secrets.items() for name, secret in each.items()
+        }
+        if token is not None:
+            self._secrets["web.token"] = token
+
+    def _look_at_secrets(self) -> None:
+        """Say and count which secret files were replaced. Requests need not wait for this: they read a new file at once."""
+        news = {name: secret.look() for name, secret in self._secrets.items()}
+        reloads = self.context.metrics.config_reloads_total
+        if changed := [name for name, told in news.items() if told == ""]:
+            reloads.labels(outcome="ok").inc()
+            log.info("secrets.changed", changed=changed)
+        if refused := [f"{name}: {told}; the old value stays in force" for name, told in news.items() if told]:
+            reloads.labels(outcome="refused").inc()
+            log.error("reload.refused", detail="\n".join(refused))
 
     def _close_account(self, at: AccountAtWork) -> None:
         """Take an account out of service; runs that are on end by themselves before its connections go."""
@@ -321,6 +395,7 @@ class Daemon:
                 with contextlib.suppress(StoreError):
                     if await self._renew_lease() is not None:
                         self.request_stop()  # two would watch and only one act; whoever restarts this one has it wait its turn
+            self._look_at_secrets()
             for runner in self.schedule.catch_up():
                 log.warning("job.overdue", job=runner.job.name, account=runner.job.account)
             try:
@@ -408,56 +483,3 @@ def open_spool(settings: Settings, environ: Mapping[str, str]) -> Spool | None:
     if spool.shortage is not None:
         log.error("spool.unavailable", detail=f"no room could be set aside: {spool.shortage}")
     return spool
-
-
-async def _run(settings: Settings, config: Path | None, environ: Mapping[str, str]) -> int:
-    clock = SystemClock()
-    registry = CollectorRegistry()
-    register_process_collectors(registry)
-    metrics = Metrics(registry)
-    store = Store.open(store_url(settings, environ), clock=clock, metrics=metrics)
-    daemon = Daemon(settings, store, metrics, clock, environ=environ, spool=open_spool(settings, environ))
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        if daemon.context.stopping:
-            log.error("stopped.at_once", detail="a second signal; what was in flight is on disk")
-            os._exit(EXIT_FAILED)
-        daemon.request_stop()
-
-    def reload() -> None:
-        try:
-            daemon.reload(load(config, environ))
-        except SettingsError as error:
-            metrics.config_reloads_total.labels(outcome="refused").inc()
-            log.error("reload.refused", detail=str(error))
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    loop.add_signal_handler(signal.SIGHUP, reload)
-    loop.add_signal_handler(signal.SIGUSR1, daemon.run_all_now)
-    try:
-        await daemon.start()
-        await daemon.wait()
-    finally:
-        await daemon.stop()
-    return EXIT_OK
-
-
-def run(config: Path | None, environ: Mapping[str, str] | None = None) -> int:
-    """Run the daemon in the foreground until a signal ends it; the exit status."""
-    environ = os.environ if environ is None else environ
-    try:
-        settings = load(config, environ)
-    except SettingsError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - there is no log yet, and the operator waits at the terminal
-        return EXIT_CONFIGURATION
-    configure_logging(settings.log, sys.stdout)
-    try:
-        return asyncio.run(_run(settings, config, environ))
-    except (StoreError, OSError) as error:
-        log.error("start.failed", detail=str(error))
-        return EXIT_FAILED
-    except SettingsError as error:
-        log.error("start.failed", detail=str(error))
-        return EXIT_CONFIGURATION

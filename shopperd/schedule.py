@@ -26,6 +26,10 @@ JITTER_SHARE = 0.1
 OVERDUE_INTERVALS = 2.5
 """A job that has not run for so many of its intervals was forgotten by the scheduler."""
 
+HUNG_INTERVALS = 5.0
+HUNG_SECONDS = 120.0
+"""A job that has not run for so many intervals and seconds, or a run that outlives its deadline by so many seconds, hangs."""
+
 SETTLE_SECONDS = 0.05
 """How long the scheduler may take to notice that a run has ended."""
 
@@ -102,6 +106,17 @@ class Schedule:
         for runner in late:
             self.wake(runner.job.name, runner.job.account)
         return late
+
+    def hung(self) -> list[str]:
+        """Which jobs do not turn any more, and since when: neither their deadline nor `catch_up` has helped them."""
+        found = []
+        for runner in self._runners.values():
+            name = f"job {runner.job.name} of {runner.job.account}" if runner.job.account else f"job {runner.job.name}"
+            if runner.busy_seconds > runner.job.deadline + HUNG_SECONDS:
+                found.append(f"{name} has been in one run for {runner.busy_seconds:.0f} s")
+            elif runner.idle_seconds > HUNG_INTERVALS * runner.job.interval + HUNG_SECONDS:
+                found.append(f"{name} has not run for {runner.idle_seconds:.0f} s")
+        return found
 
     def wake_all(self, job: str | None = None, account: str | None = None) -> int:
         """Have all jobs run now, or those of one name or account; how many there are."""

@@ -47,15 +47,20 @@ class Secret:
     A file is looked at again on each `get` and read again when its time of change, inode or size differ. What cannot be
     read then, or is empty or no possible key, leaves the old value in force: files are often replaced in several steps.
 
+    Attributes:
+        refused: why what its file holds now is not taken, "" if it is.
+
     Raises:
         SecretUnreadable: at construction, if there is no value to begin with.
     """
 
-    __slots__ = ("_file", "_origin", "_seen", "_value")
+    __slots__ = ("_file", "_news", "_origin", "_seen", "_value", "refused")
 
     def __init__(self, source: SecretSource, environ: Mapping[str, str]) -> None:
         self._file = source.file
         self._seen: tuple[int, int, int] | None = None
+        self._news: str | None = None
+        self.refused = ""
         if source.file is not None:
             self._origin = f"file {source.file}"
             self._value, self._seen = _read_file(source.file)
@@ -71,12 +76,35 @@ class Secret:
         if self._file is not None:
             try:
                 if _signature(os.stat(self._file)) != self._seen:  # noqa: PTH116 - half the cost of Path.stat, on every request
-                    self._value, self._seen = _read_file(self._file)
-                    remember(self._value)
-            except (OSError, SecretUnreadable):
+                    self._replace(*_read_file(self._file))
+            except (OSError, SecretUnreadable) as error:
                 # Not marked as seen: it is tried again at the next call, since the replacement may be half done.
-                pass
+                self._refuse(f"cannot be read: {_reason(error)}" if isinstance(error, OSError) else str(error))
+            else:
+                self.refused = ""
         return self._value
+
+    def look(self) -> str | None:
+        """Bring it up to date, and tell what happened to its file since the last look, also if others looked meanwhile.
+
+        "" stands for a new value, None for nothing new. Any other text says why what the file holds is not taken, which stands in
+        `refused` for as long as it is so.
+        """
+        self.get()
+        news, self._news = self._news, None
+        return news
+
+    def _replace(self, value: str, seen: tuple[int, int, int]) -> None:
+        if value != self._value:
+            self._news = ""
+        elif self._news:
+            self._news = None  # it was refused for a moment, of which nobody needs to hear any more
+        self._value, self._seen = value, seen
+        remember(value)
+
+    def _refuse(self, why: str) -> None:
+        if why != self.refused:
+            self.refused = self._news = why
 
     def __repr__(self) -> str:
         return f"<Secret from {self._origin}>"

@@ -154,6 +154,27 @@ def describe(settings: Settings) -> dict[str, Any]:
     return result
 
 
+def differences(before: object, after: object, path: Place = ()) -> list[str]:
+    """The keys in which two settings differ, as a file would name them; never their values."""
+    if isinstance(before, SecretSource) or before == after:
+        return [] if before == after else [".".join(path)]
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        names = sorted({*before, *after})
+        pairs = [(name, before.get(name), after.get(name)) for name in names]
+    elif attrs.has(type(before)) and type(before) is type(after):
+        pairs = [(name, getattr(before, name), getattr(after, name)) for name in fields_of(type(before))]
+    else:
+        return [".".join(path)]
+    found = []
+    for name, old, new in pairs:
+        if name == "source" and isinstance(before, Settings):
+            continue  # which file it was is no key of it
+        # A file has an account's secrets among its other keys.
+        inner = path if name == "secrets" and isinstance(before, AccountSettings) else (*path, name)
+        found += differences(old, new, inner)
+    return found
+
+
 def _account_described(account: AccountSettings) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     for name, field in fields_of(AccountSettings).items():

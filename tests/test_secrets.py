@@ -116,6 +116,48 @@ class TestChangeOfAFile:
         assert secret.get() == "first-canary", "time, inode and size are as before"
 
 
+class TestNews:
+    def test_a_file_that_stays_as_it_is_is_no_news(self, path: Path) -> None:
+        secret = from_file(path)
+        assert secret.look() is None
+
+    def test_a_new_value_is_told_once_also_if_a_request_met_it_first(self, path: Path) -> None:
+        secret = from_file(path)
+        replace(path, "second-canary")
+        secret.get()
+        assert [secret.look(), secret.look()] == ["", None]
+
+    def test_a_file_that_was_only_touched_is_no_news(self, path: Path) -> None:
+        secret = from_file(path)
+        replace(path, "first-canary")
+        assert secret.look() is None
+
+    def test_what_is_refused_is_told_once_and_stands_for_as_long_as_it_is_so(self, path: Path) -> None:
+        secret = from_file(path)
+        replace(path, "two canaries")
+        told = secret.look()
+        assert told
+        assert "holds blanks" in told
+        assert "canar" not in told
+        assert secret.look() is None
+        assert secret.refused == told
+        replace(path, "first-canary")
+        assert secret.look() is None
+        assert secret.refused == ""
+
+    def test_a_file_that_is_gone_is_refused(self, path: Path) -> None:
+        secret = from_file(path)
+        path.unlink()
+        assert secret.look() == "cannot be read: No such file or directory"
+
+    def test_a_replacement_in_several_steps_is_told_as_one(self, path: Path) -> None:
+        secret = from_file(path)
+        replace(path, "")
+        secret.get()
+        replace(path, "second-canary")
+        assert secret.look() == ""
+
+
 class TestHiding:
     def test_no_way_of_printing_shows_it(self, path: Path) -> None:
         for secret in (from_file(path), Secret(SecretSource(env="KEY"), {"KEY": "first-canary"})):

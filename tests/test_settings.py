@@ -28,7 +28,7 @@ from shopperd.settings import (
     parse_duration,
 )
 from shopperd.settings_file import describe, load, store_url
-from shopperd.settings_shape import leaves
+from shopperd.settings_shape import differences, leaves
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
 KEYS = {"VASTAI_API_KEY": "vast-key-canary", "TENSORDOCK_API_TOKEN": "dock-token-canary"}
@@ -775,3 +775,33 @@ class TestDurations:
             "1h30m",
             "1d",
         ]
+
+
+class TestDifferences:
+    def between(self, before: str, after: str, write: Write) -> list[str]:
+        return differences(load(write(before), KEYS), load(write(after), KEYS))
+
+    def test_the_same_settings_differ_in_nothing(self, write: Write) -> None:
+        assert self.between("deployment = 'a'\n", "deployment = 'a' # said otherwise\n", write) == []
+
+    def test_keys_are_named_as_a_file_names_them(self, write: Write) -> None:
+        before = "[accounts.main]\nprovider = 'vastai'\n[jobs]\nstatus = { interval = 20 }\n"
+        after = (
+            "drain_seconds = 5\n[accounts.main]\nprovider = 'vastai'\napi_key_env = 'TENSORDOCK_API_TOKEN'\n"
+            "[accounts.main.limits]\nlist = 3\n[jobs]\nstatus = { interval = 21 }\n"
+        )
+        assert {*self.between(before, after, write)} == {
+            "accounts.main.api_key",
+            "accounts.main.limits.list",
+            "jobs.status.interval",
+            "drain_seconds",
+        }
+
+    def test_an_account_that_comes_or_goes_is_named_whole(self, write: Write) -> None:
+        one, two = "[accounts.main]\nprovider = 'vastai'\n", "[accounts.dock]\nprovider = 'tensordock'\n"
+        assert self.between(one, one + two, write) == ["accounts.dock"]
+        assert self.between(one + two, one, write) == ["accounts.dock"]
+
+    def test_no_value_is_shown(self, write: Write) -> None:
+        before, after = (f"[store]\nurl = 'postgresql://u:{word}-canary@h/d'\n" for word in ("old", "new"))
+        assert self.between(before, after, write) == ["store.url"]

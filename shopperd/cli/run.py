@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from shopperd.daemon import run as run_daemon
+from shopperd.process import run as run_daemon
 
 
 @click.command()

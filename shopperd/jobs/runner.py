@@ -22,12 +22,17 @@ class Runner:
         self.last_ok: bool | None = None
         self._context = context
         self._runs = 0
-        self._idle_since = context.clock.monotonic()
+        self._idle_since = self._busy_since = context.clock.monotonic()
 
     @property
     def idle_seconds(self) -> float:
         """How long it has not run, by a clock that nobody can set; 0 while it runs."""
         return 0.0 if self.running is not None else self._context.clock.monotonic() - self._idle_since
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long its run goes on already, by the same clock; 0 while it does not run."""
+        return 0.0 if self.running is None else self._context.clock.monotonic() - self._busy_since
 
     async def fire(self) -> None:
         """One run. It never raises, except when it is cancelled by other than a stop."""
@@ -40,6 +45,7 @@ class Runner:
             ).inc()
             return
         self.running = asyncio.current_task()
+        self._busy_since = self._context.clock.monotonic()
         self.asked_again = False
         self._runs += 1
         try:

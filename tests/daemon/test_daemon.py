@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 
 from shopperd.daemon import Daemon
-from shopperd.settings import OrphanSettings
+from shopperd.settings import AccountSettings, OrphanSettings, SettingsError
 from tests.daemon.house import (
     SSH_KEY,
     Api,
@@ -428,3 +428,19 @@ async def test_a_create_answered_with_somebody_elses_machine_binds_nothing_of_th
 
         await until(settled, "it has settled")
         assert not any(theirs["id"] in request for request in destroys(simulator))
+
+
+async def test_a_reload_that_fails_for_one_account_changes_nothing_for_any(tmp_path: Path) -> None:
+    async with simulated() as simulator:
+        before = quick_settings(vast(simulator))
+        async with running(before, tmp_path) as (daemon, api):
+            await ready(api)
+            at = daemon.context.accounts["vast"]
+            strange = AccountSettings("strange", "a-marketplace-that-nobody-knows")
+            changed = evolve(before, accounts={"vast": evolve(at.settings, exclusive=True), "strange": strange})
+            with pytest.raises(SettingsError, match=r"accounts\.strange"):
+                daemon.reload(changed)
+            assert daemon.context.accounts == {"vast": at}
+            assert daemon.context.settings is before
+            daemon.reload(evolve(before, accounts={"vast": evolve(at.settings, exclusive=True)}))
+            assert daemon.context.accounts["vast"].settings.exclusive

@@ -1,7 +1,9 @@
 """The daemon as a process: signals, crashes, bad configuration, bad stores."""
 
+import asyncio
 import os
 import signal
+import socket
 import sqlite3
 from pathlib import Path
 
@@ -68,12 +70,73 @@ async def test_a_reload_takes_a_good_file_and_refuses_a_bad_one(tmp_path: Path) 
             assert "orphans.nonsense" in refused["detail"]
             config.write_text(good.replace("grace = 0.3", "grace = 7"))
             running.signal(signal.SIGHUP)
-            await running.logged("reloaded")
+            assert (await running.logged("reloaded"))["changed"] == ["orphans.grace"]
             metrics = await api.metrics()
             assert 'shopperd_config_reloads_total{outcome="ok"} 1.0' in metrics
             assert 'shopperd_config_reloads_total{outcome="refused"} 1.0' in metrics
             running.signal(signal.SIGUSR1)
             await running.logged("jobs.asked")
+
+
+async def test_a_new_secret_is_taken_and_told_by_name_and_a_broken_one_is_refused(tmp_path: Path) -> None:
+    key = tmp_path / "vast.key"
+
+    def put(content: str) -> None:
+        draft = tmp_path / "draft"
+        draft.write_text(content)
+        draft.replace(key)
+
+    put("the-first-key-canary")
+    async with simulated() as simulator, aiohttp.ClientSession() as session:
+        config = configuration(simulator, tmp_path)
+        config.write_text(
+            config.read_text().replace('provider = "vastai"', 'provider = "vastai"\napi_key_file = "vast.key"')
+        )
+        async with shopperd("run", "--config", str(config), folder=tmp_path) as running:
+            api = Api(session, (await running.logged("ready"))["url"])
+            await ready(api)
+            put("two words")
+            refused = await running.logged("reload.refused")
+            assert refused["detail"].startswith("accounts.vast.api_key: the file holds blanks")
+            put("the-second-key-canary")
+            assert (await running.logged("secrets.changed"))["changed"] == ["accounts.vast.api_key"]
+            metrics = await api.metrics()
+            assert 'shopperd_config_reloads_total{outcome="ok"} 1.0' in metrics
+            assert 'shopperd_config_reloads_total{outcome="refused"} 1.0' in metrics
+            await ready(api)
+        assert "canary" not in "".join(running.raw)
+
+
+async def test_the_service_manager_is_told_the_truth(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+
+        async def told(*words: str) -> dict[str, str]:
+            """The next message that has one of these words."""
+            async with asyncio.timeout(30):
+                while True:
+                    message = (await asyncio.get_running_loop().sock_recv(manager, 65536)).decode()
+                    found = dict(line.split("=", 1) for line in message.split("\n"))
+                    assert found.get("STATUS", "A.").endswith("."), "a sentence"
+                    if {*words} & found.keys():
+                        return found
+
+        environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "2000000"}
+        async with simulated() as simulator, aiohttp.ClientSession() as session:
+            config = configuration(simulator, tmp_path)
+            async with shopperd("run", "--config", str(config), folder=tmp_path, environ=environ) as running:
+                assert "READY" in await told("READY", "WATCHDOG", "STOPPING")
+                url = (await running.logged("ready"))["url"]
+                async with session.get(f"{url}/healthz") as reply:
+                    assert reply.status == 200, "when it says that it is ready, it serves"
+                assert (await told("WATCHDOG", "READY"))["WATCHDOG"] == "1"
+                running.signal(signal.SIGHUP)
+                assert int((await told("RELOADING", "READY"))["MONOTONIC_USEC"]) > 0
+                assert "READY" in await told("READY", "WATCHDOG")
+                running.signal(signal.SIGTERM)
+                assert int((await told("STOPPING"))["EXTEND_TIMEOUT_USEC"]) > 30_000_000
+                assert await running.ended() == 0
 
 
 async def test_a_wrong_configuration_is_told_at_once_with_every_error(tmp_path: Path) -> None:
