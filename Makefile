@@ -34,7 +34,7 @@ test-system: .venv/.dev ## the daemon as a process: signals, crashes, bad stores
 	$(BIN)/pytest tests/system -n 2 --dist worksteal $(ARGS)
 
 .PHONY: test-deploy
-test-deploy: .venv/.dev ## rules, alerts and dashboards, with promtool and a live Prometheus where there are such
+test-deploy: .venv/.dev ## what is deployed, with the real tools where there are such: Prometheus, systemd
 	PYTHONHASHSEED=0 $(BIN)/pytest tests/deploy $(ARGS)
 
 .PHONY: test-clients

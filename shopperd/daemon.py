@@ -252,7 +252,11 @@ class Daemon:
         context = self.context
         accounts = context.accounts.values()
         instances, burn = sum(at.instances for at in accounts), sum(at.burn_per_hour for at in accounts)
-        parts = [f"Watches {len(accounts)} accounts with {instances} instances for {burn:.2f} USD per hour"]
+        counts = [
+            f"{count} {word}{'' if count == 1 else 's'}"
+            for count, word in ((len(accounts), "account"), (instances, "instance"))
+        ]
+        parts = [f"Watches {' with '.join(counts)} for {burn:.2f} USD per hour"]
         if unseen := [f"{at.name} ({at.problem})" for at in accounts if at.problem]:
             parts.append(f"does not see {', '.join(unseen)} whole")
         if context.frozen:
