@@ -36,7 +36,7 @@ from shopperd.providers.contract import Provider
 from shopperd.providers.registry import ProviderUnusable, open_provider
 from shopperd.providers.transport import Sender
 from shopperd.schedule import SWEEP_LATER_SHARE, Schedule
-from shopperd.secrets import Secret, read_all, read_web_token
+from shopperd.secrets import Secret, read_all, read_store_password, read_web_token
 from shopperd.settings import AccountSettings, Problem, Settings, SettingsError
 from shopperd.settings_file import state_folder, store_url
 from shopperd.settings_shape import differences
@@ -118,6 +118,7 @@ class Daemon:
         context = self.context
         secrets = read_all(context.settings, self._environ)
         token = read_web_token(context.settings, self._environ)
+        password = read_store_password(context.settings, self._environ)
         enabled = [account for account in context.settings.accounts.values() if account.enabled]
         await self._wait_for_lease()
         now = context.clock.now()
@@ -143,7 +144,7 @@ class Daemon:
         context.metrics.initialise([(account.name, account.provider) for account in enabled])
         for account, provider in self._adapters(context.settings, enabled, secrets):
             self._open_account(account, provider)
-        self._watch_secrets(secrets, token)
+        self._watch_secrets(secrets, {"web.token": token, "store.password": password})
         self.schedule.add(Runner(HousekeepingJob(context), context), first_in_seconds=60.0)
         await self._serve(token)
         self._beat_task = asyncio.create_task(self._beat(), name="heartbeat")
@@ -207,6 +208,7 @@ class Daemon:
                 log.warning("reload.needs_restart", part=part, keys=keys)
                 settings = evolve(settings, **{part: getattr(before, part)})
         secrets, token = read_all(settings, self._environ), read_web_token(settings, self._environ)
+        password = read_store_password(settings, self._environ)
         wanted = {account.name: account for account in settings.accounts.values() if account.enabled}
         leaving = [
             at for at in context.accounts.values() if wanted.get(at.name) != at.settings or settings.jobs != before.jobs
@@ -225,7 +227,7 @@ class Daemon:
         for account, provider in coming:
             self._open_account(account, provider)
         # Accounts that stay keep their own, which they read anew by themselves; these are only looked at.
-        self._watch_secrets(secrets, token)
+        self._watch_secrets(secrets, {"web.token": token, "store.password": password})
         self._refused = ""
         configure_logging(settings.log, sys.stdout)
         context.metrics.config_reloads_total.labels(outcome="ok").inc()
@@ -309,12 +311,11 @@ class Daemon:
             later = job.interval * SWEEP_LATER_SHARE if job.name == "sweep" else 0.0
             self.schedule.add(Runner(job, context), first_in_seconds=later)
 
-    def _watch_secrets(self, secrets: Mapping[str, Mapping[str, Secret]], token: Secret | None) -> None:
+    def _watch_secrets(self, secrets: Mapping[str, Mapping[str, Secret]], others: Mapping[str, Secret | None]) -> None:
         self._secrets = {
             f"accounts.{account}.{name}": secret for account, each in secrets.items() for name, secret in each.items()
         }
-        if token is not None:
-            self._secrets["web.token"] = token
+        self._secrets |= {name: secret for name, secret in others.items() if secret is not None}
 
     def _look_at_secrets(self) -> None:
         """Say and count which secret files were replaced. Requests need not wait for this: they read a new file at once."""

@@ -18,6 +18,7 @@ from shopperd.clock import SystemClock
 from shopperd.daemon import Daemon, open_spool
 from shopperd.jobs.context import log
 from shopperd.logs import configure_logging
+from shopperd.secrets import read_store_password
 from shopperd.settings import Settings, SettingsError
 from shopperd.settings_file import load, store_url
 from shopperd.store import Store, StoreError
@@ -123,7 +124,10 @@ async def _run(settings: Settings, config: Path | None, environ: Mapping[str, st
     metrics = Metrics(registry)
     systemd = Systemd.from_environment(environ, os.getpid())
     systemd.status("Starts: opens the store.")
-    store = Store.open(store_url(settings, environ), clock=clock, metrics=metrics)
+    password = read_store_password(settings, environ)
+    store = Store.open(
+        store_url(settings, environ), clock=clock, metrics=metrics, password=None if password is None else password.get
+    )
     daemon = Daemon(settings, store, metrics, clock, environ=environ, spool=open_spool(settings, environ))
     await Process(daemon, systemd, config, environ).live()
     return EXIT_OK

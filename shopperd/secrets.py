@@ -147,12 +147,25 @@ def read_web_token(settings: Settings, environ: Mapping[str, str]) -> Secret | N
     Raises:
         SettingsError: it is set and cannot be read.
     """
-    if settings.web.token_file is None:
+    return _from_file(settings.web.token_file, "web.token_file", environ)
+
+
+def read_store_password(settings: Settings, environ: Mapping[str, str]) -> Secret | None:
+    """The password for PostgreSQL, None if the store needs none or its URL has it.
+
+    Raises:
+        SettingsError: it is set and cannot be read.
+    """
+    return _from_file(settings.store.password_file, "store.password_file", environ)
+
+
+def _from_file(file: Path | None, place: str, environ: Mapping[str, str]) -> Secret | None:
+    if file is None:
         return None
     try:
-        return Secret(SecretSource(file=settings.web.token_file), environ)
+        return Secret(SecretSource(file=file), environ)
     except SecretUnreadable as error:
-        raise SettingsError([Problem("web.token_file", str(error))]) from error
+        raise SettingsError([Problem(place, str(error))]) from error
 
 
 def _from_environment(name: str, environ: Mapping[str, str]) -> str:

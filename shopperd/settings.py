@@ -280,6 +280,7 @@ class StoreSettings:
     """Where the store is, as an SQLAlchemy URL; None for the state folder.
 
     Attributes:
+        password_file: where the password for PostgreSQL is, if not in the URL.
         keep_events: seconds that the audit trail is kept.
         keep_sessions: seconds that ended sessions are kept; their ids are kept as tombstones for ever.
         spool: the file with room set aside for what must be kept while the store takes nothing; None for one beside an SQLite
@@ -287,6 +288,7 @@ class StoreSettings:
     """
 
     url: str | None = field(default=None, repr=lambda url: "None" if url is None else url.split(":", 1)[0] + "://...")
+    password_file: Path | None = None
     keep_events: Interval = 90 * 86400.0
     keep_sessions: Interval = 90 * 86400.0
     spool: Path | None = None

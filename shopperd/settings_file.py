@@ -31,8 +31,8 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """The settings of a file, or of `DEFAULT_PATH` if that exists, or the defaults; the environment beats all of them.
 
-    Relative names of secret files are looked up in ``$CREDENTIALS_DIRECTORY``, then beside the file. Enabled accounts' secrets
-    and the web token are read once, to see that they can be.
+    Relative names of secret files are looked up in ``$CREDENTIALS_DIRECTORY``, then beside the file. Enabled accounts' secrets,
+    the web token and the store's password are read once, to see that they can be.
 
     Raises:
         SettingsError: with every problem, each with its place.
@@ -77,6 +77,9 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     if settings.web.token_file is not None:
         token_file = _located(settings.web.token_file, folder, environ)
         settings = evolve(settings, web=evolve(settings.web, token_file=token_file))
+    if settings.store.password_file is not None:
+        password_file = _located(settings.store.password_file, folder, environ)
+        settings = evolve(settings, store=evolve(settings.store, password_file=password_file))
     problems += [
         Problem(place_of(tuple(problem.place.split("."))), problem.message)
         for problem in _unreadable(settings, environ)
@@ -171,7 +174,7 @@ def _located(name: Path, folder: Path, environ: Mapping[str, str]) -> Path:
 
 def _unreadable(settings: Settings, environ: Mapping[str, str]) -> list[Problem]:
     problems: list[Problem] = []
-    for read in (secrets.read_all, secrets.read_web_token):
+    for read in (secrets.read_all, secrets.read_web_token, secrets.read_store_password):
         try:
             read(settings, environ)
         except SettingsError as error:

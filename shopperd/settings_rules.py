@@ -35,6 +35,17 @@ def breaches(settings: Settings) -> Iterator[Breach]:
     yield from _web(settings)
     if settings.store.url is not None and not _is_store_url(settings.store.url):
         yield (("store", "url"),), "must begin with sqlite:/// or postgresql://"
+    yield from _password(settings)
+
+
+def _password(settings: Settings) -> Iterator[Breach]:
+    file, url = ("store", "password_file"), ("store", "url")
+    if settings.store.password_file is None:
+        return
+    if settings.store.url is None or not settings.store.url.startswith("postgresql"):
+        yield (file, url), "only a PostgreSQL store has a password; set store.url to postgresql://user@host/database"
+    elif _has_password(settings.store.url):
+        yield (file, url), "store.url has a password too; take it out there"
 
 
 def _account(account: AccountSettings, settings: Settings) -> Iterator[Breach]:
@@ -105,6 +116,13 @@ def _is_origin(url: str) -> bool:
         and "@" not in parts.netloc
         and all("!" <= character <= "~" for character in url)
     )
+
+
+def _has_password(url: str) -> bool:
+    try:
+        return urlsplit(url).password is not None
+    except ValueError:
+        return False
 
 
 def _is_store_url(url: str) -> bool:

@@ -260,6 +260,7 @@ class TestProblems:
             ("web", 'listen = "127.0.0.1"'),
             ("web", 'listen = "127.0.0.1:70000"'),
             ("web", "token_file = 3"),
+            ("store", "password_file = 3"),
             ("store", 'url = "mysql://host/db"'),
             ("store", 'url = "shopperd.db"'),
             ("log", 'format = "xml"'),
@@ -583,8 +584,8 @@ class TestEnvironment:
                 with contextlib.suppress(SettingsError):
                     load(None, {name: value})
                     accepted += 1
-            if path == ("web", "token_file"):
-                assert list(problems(None, {name: "/nowhere/token"})) == [f"environment {name}"]
+            if path in (("web", "token_file"), ("store", "password_file")):
+                assert list(problems(None, {name: "/nowhere/secret"})) == [f"environment {name}"]
             else:
                 assert accepted, path
 
@@ -686,6 +687,24 @@ class TestWeb:
 
     def test_a_token_that_is_not_there_is_a_problem(self, write: Write) -> None:
         assert list(problems(write('[web]\ntoken_file = "nowhere"'))) == ["web.token_file"]
+
+
+class TestStorePassword:
+    def test_it_comes_from_a_file_like_other_secrets(self, write: Write, tmp_path: Path) -> None:
+        (tmp_path / "password").write_text("a-password")
+        path = write('[store]\nurl = "postgresql://shopperd@host/db"\npassword_file = "password"')
+        assert load(path, {}).store.password_file == tmp_path / "password"
+
+    def test_one_that_is_not_there_is_a_problem(self, write: Write) -> None:
+        path = write('[store]\nurl = "postgresql://host/db"\npassword_file = "nowhere"')
+        assert list(problems(path)) == ["store.password_file"]
+
+    @pytest.mark.parametrize("url", ["", "sqlite:////var/lib/x.db", "postgresql://u:store-canary@host/db"])
+    def test_it_goes_with_a_server_and_with_no_other_password(self, write: Write, tmp_path: Path, url: str) -> None:
+        (tmp_path / "password").write_text("a-password")
+        found = problems(write(f'[store]\nurl = "{url}"\npassword_file = "password"'))
+        assert list(found) == ["store.password_file"]
+        assert "canary" not in str(found)
 
 
 class TestStoreUrl:

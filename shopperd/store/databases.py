@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +117,10 @@ def sqlite_engine(path: Path | None, *, durable: bool = True) -> Engine:
     return engine
 
 
-def postgres_engine(url: URL) -> Engine:
+def postgres_engine(url: URL, password: Callable[[], str] | None = None) -> Engine:
     """An engine with one connection, which is looked at before it is used and made anew if it died.
+
+    The password is asked for at each connect, so that one that was replaced is the new one then.
 
     Transactions are serializable, as SQLite's are, so that one set of queries means one thing. Nothing is kept in the
     server's session (prepared statements, settings): there may be a pooler in between.
@@ -139,6 +142,12 @@ def postgres_engine(url: URL) -> Engine:
         )
     except ImportError:
         raise StoreUnreachable(location(url), "PostgreSQL needs its driver; install shopperd[postgres]") from None
+    if password is not None:
+
+        def with_password(_dialect: object, _record: object, _args: object, words: dict[str, Any]) -> None:
+            words["password"] = password()
+
+        event.listen(engine, "do_connect", with_password)
     event.listen(engine, "begin", _begin_postgres)
     return engine
 

@@ -115,11 +115,20 @@ class Store:
         event.listen(engine, "after_cursor_execute", self._note_write)
 
     @classmethod
-    def open(cls, url: str, *, clock: Clock, metrics: StoreMetrics | None = None, inline: bool = False) -> Store:
+    def open(
+        cls,
+        url: str,
+        *,
+        clock: Clock,
+        metrics: StoreMetrics | None = None,
+        password: Callable[[], str] | None = None,
+        inline: bool = False,
+    ) -> Store:
         """Open the store, and make or migrate its schema. This blocks; call it before the loop runs.
 
         Args:
             url: ``sqlite:////path``, ``sqlite://`` (in memory) or ``postgresql://...``.
+            password: for PostgreSQL, asked for at each connect; None if the URL has it, or none is needed.
             inline: run transactions in the caller's thread, where a thread has no place in virtual time.
 
         Raises:
@@ -132,7 +141,7 @@ class Store:
         if parsed.get_backend_name() == "sqlite":
             engine = databases.sqlite_engine(None)
         else:
-            engine = databases.postgres_engine(parsed)
+            engine = databases.postgres_engine(parsed, password)
         store = cls(engine, location, clock=clock, metrics=metrics, inline=inline)
         identity = _new_identity(clock)
         try:
