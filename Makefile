@@ -1,4 +1,4 @@
-# Everything is installed from lock files into environments inside this checkout (.venv, .venv-clients/); nothing outside is touched.
+# Everything is installed from lock files into environments inside this checkout (.venv, .venv-*/); nothing outside is touched.
 # PYTHON names the interpreter for a new environment: make test PYTHON=python3.13
 
 PYTHON ?= python3
@@ -7,6 +7,7 @@ export PYTHON
 BIN := .venv/bin
 BUILD := requirements/build.txt pyproject.toml scripts/environment
 CLIENTS := $(basename $(notdir $(wildcard tests/clients/requirements/*.in)))
+TOOLS := $(basename $(notdir $(wildcard tests/deploy/requirements/*.in)))
 
 MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
@@ -34,7 +35,7 @@ test-system: .venv/.dev ## the daemon as a process: signals, crashes, bad stores
 	$(BIN)/pytest tests/system -n 2 --dist worksteal $(ARGS)
 
 .PHONY: test-deploy
-test-deploy: .venv/.dev ## what is deployed, with the real tools where there are such: Prometheus, systemd
+test-deploy: .venv/.dev $(TOOLS:%=.venv-deploy/%/.installed) ## what is deployed, with the real tools where there are such: Prometheus, systemd, Kubernetes' schemas, buildah
 	PYTHONHASHSEED=0 $(BIN)/pytest tests/deploy $(ARGS)
 
 .PHONY: test-clients
@@ -72,7 +73,7 @@ lock: ## write the lock files anew from pyproject.toml; UPGRADE=1 takes the newe
 
 .PHONY: clean
 clean: ## remove the environments, caches and builds of this checkout
-	rm -rf .venv .venv-clients .venv-lock build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-clients .venv-deploy .venv-lock build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find shopperd tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A mark is newer than what its environment was made from. The requirements of the tests include those of the run.
@@ -86,4 +87,8 @@ clean: ## remove the environments, caches and builds of this checkout
 
 .venv-clients/%/.installed: tests/clients/requirements/%.txt scripts/environment
 	@scripts/environment .venv-clients/$* $<
+	@touch $@
+
+.venv-deploy/%/.installed: tests/deploy/requirements/%.txt scripts/environment
+	@scripts/environment .venv-deploy/$* $<
 	@touch $@

@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-LOCKS = sorted([*ROOT.glob("requirements/*.txt"), *ROOT.glob("tests/clients/requirements/*.txt")])
+SOURCES = sorted(ROOT.glob("tests/*/requirements/*.in"))
+LOCKS = sorted([*ROOT.glob("requirements/*.txt"), *ROOT.glob("tests/*/requirements/*.txt")])
 
 # Written so that the patterns do not find themselves.
 REGISTRY = re.compile(r"(?:pypi|pythonhosted|npmjs|debian)\.(?:org|com|net)\b", re.IGNORECASE)
@@ -97,18 +98,16 @@ class TestLocks:
         wanted = [Requirement(line) for line in PYPROJECT["build-system"]["requires"]] + group("build")
         assert_satisfied(wanted, locked(ROOT / "requirements/build.txt"))
 
-    @pytest.mark.parametrize("part", ["run", "build"])
+    @pytest.mark.parametrize("part", ["run", "build", "image"])
     def test_the_tests_use_the_same_versions(self, part: str) -> None:
         everything = locked(ROOT / "requirements/dev.txt")
         chosen = locked(ROOT / f"requirements/{part}.txt")
         assert {name: everything.get(name) for name in chosen} == chosen
 
-    def test_every_client_is_locked_at_the_version_that_is_asked_for(self) -> None:
-        sources = sorted(ROOT.glob("tests/clients/requirements/*.in"))
-        assert [source.with_suffix(".txt") for source in sources] == sorted(
-            ROOT.glob("tests/clients/requirements/*.txt")
-        )
-        for source in sources:
+    def test_every_client_and_tool_is_locked_at_the_version_that_is_asked_for(self) -> None:
+        locks = sorted(ROOT.glob("tests/*/requirements/*.txt"))
+        assert [source.with_suffix(".txt") for source in SOURCES] == locks
+        for source in SOURCES:
             lines = [line for line in source.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
             assert_satisfied([Requirement(line) for line in lines], locked(source.with_suffix(".txt")))
 
