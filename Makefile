@@ -35,8 +35,8 @@ test-system: .venv/.dev ## the daemon as a process: signals, crashes, bad stores
 	$(BIN)/pytest tests/system -n 2 --dist worksteal $(ARGS)
 
 .PHONY: test-deploy
-test-deploy: .venv/.dev $(TOOLS:%=.venv-deploy/%/.installed) ## what is deployed, with the real tools where there are such: Prometheus, systemd, Kubernetes' schemas, buildah
-	PYTHONHASHSEED=0 $(BIN)/pytest tests/deploy $(ARGS)
+test-deploy: .venv/.dev $(TOOLS:%=.venv-deploy/%/.installed) ## what is deployed, with the real tools where there are such: Prometheus, systemd, Kubernetes' schemas, buildah, podman
+	PYTHONHASHSEED=0 $(BIN)/pytest -n 2 --dist loadfile tests/deploy $(ARGS)
 
 .PHONY: test-clients
 test-clients: .venv/.dev $(CLIENTS:%=.venv-clients/%/.installed) ## the marketplaces' official and public clients against the simulator
