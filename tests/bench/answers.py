@@ -51,7 +51,8 @@ async def _serve(path: Path) -> None:
             if line.startswith(b"content-length:"):
                 await reader.readexactly(int(line.split(b":")[1]))
         writer.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+            % len(body)
         )
         for start in range(0, len(body), PIECE_BYTES):
             writer.write(body[start : start + PIECE_BYTES])

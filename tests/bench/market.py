@@ -31,7 +31,9 @@ MB = 1e6
 def results() -> Iterable[Result]:
     """All of them."""
     body = market_body()
-    yield Result("market.records_time", ratio(lambda: records(body), lambda: orjson.loads(body)), "of orjson.loads", 0.6)
+    yield Result(
+        "market.records_time", ratio(lambda: records(body), lambda: orjson.loads(body)), "of orjson.loads", 0.6
+    )
     yield Result("market.offers_time", ratio(lambda: offers(body), lambda: orjson.loads(body)), "of orjson.loads", 0.8)
     with tempfile.TemporaryDirectory() as folder, served(body, Path(folder)) as origin:
         timed = [read(origin, "time") for _ in range(3)]

@@ -405,7 +405,7 @@ async def test_a_create_for_any_account_passes_by_those_that_cannot_rent(tmp_pat
 
 
 async def _markets(daemon: Daemon, *names: str) -> bool:
-    return all(daemon.context.accounts[name].market.offers for name in names)
+    return all(daemon.context.accounts[name].market.index.offers for name in names)
 
 
 async def test_a_create_answered_with_somebody_elses_machine_binds_nothing_of_theirs(tmp_path: Path) -> None:
