@@ -1,6 +1,7 @@
 """What all tests share: a clock, metrics of their own, and aioresponses made fit for the installed aiohttp."""
 
 import inspect
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,10 +10,16 @@ import aioresponses.core
 import pytest
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.streams import StreamReader
+from hypothesis import settings
 from prometheus_client import CollectorRegistry
 
 from shopperd.telemetry import Metrics
 from tests.clocks import FakeClock
+
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("other", deadline=None, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+"""A run of the tests tries the same cases as the one before; HYPOTHESIS_PROFILE=other looks for new ones."""
 
 
 @pytest.fixture
