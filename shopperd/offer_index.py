@@ -1,7 +1,7 @@
 """An index over the offers of one market, made once when it was read: any page of it is found without looking at all of it.
 
 A column holds what is told of all offers as small numbers, so a wish is asked once for each different value and becomes a mask
-of one byte an offer. An order holds the numbers of the offers in that order. The rest is done by loops in C.
+of one byte an offer; the ones in it are then found by loops in C. Each order has the columns in its own order.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import bisect
 import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import compress
-from operator import attrgetter, itemgetter
+from itertools import islice
+from operator import attrgetter
 from typing import Any, Final
 
 from attrs import evolve, field, frozen
@@ -23,8 +23,10 @@ Key = tuple[bool, str | float, float, str]
 """What an offer is ordered by: whether the value is missing, the value, then price and id."""
 
 _PAGE = 255
-_FEW = 250
-"""So many offers are put in order sooner than they are found in it."""
+"""Values that a byte can tell apart, beside 0 for "another one"."""
+
+Column = tuple[bytes, ...]
+"""For each 255 of the different values a byte an offer: the number of its value among these, from 1 on, or 0."""
 
 
 @frozen
@@ -62,9 +64,6 @@ ORDERS: Final = (
 )
 
 
-_COLUMNS: Final = {"kind": ("gpu", "vram_gb", "interruptible"), "gpu_count": ("gpu_count",), "location": ("location",)}
-
-
 @frozen
 class Wish:
     """Which offers to list; None for any.
@@ -81,39 +80,21 @@ class Wish:
     max_price_per_hour: float | None = None
 
 
-@frozen
-class _Column:
-    """One thing that is told of every offer: its different values, and which offer has which.
-
-    Attributes:
-        pages: for each 255 of the values a byte an offer: the number of its value among these, from 1 on; 0 if it has another.
-    """
-
-    values: tuple[Any, ...]
-    pages: tuple[bytes, ...]
-
-    def mask(self, fits: Callable[[Any], bool]) -> bytes:
-        """One byte for each offer: 1 if its value fits."""
-        mask: bytes | None = None
-        for number, page in enumerate(self.pages):
-            told = self.values[number * _PAGE : (number + 1) * _PAGE]
-            table = bytes(map(bool, map(fits, told)))
-            if any(table) or number == 0:
-                here = page.translate((b"\0" + table).ljust(_PAGE + 1, b"\0"))
-                mask = here if mask is None else _joined(int.__or__, mask, here)
-        return b"" if mask is None else mask
+_ATTRIBUTES: Final = {
+    "kind": attrgetter("gpu", "vram_gb", "interruptible"),
+    "gpu_count": attrgetter("gpu_count"),
+    "location": attrgetter("location"),
+}
+_PRICE: Final = "price"
+"""A column of 255 bands of prices; who is in the band of the wished price is looked at."""
 
 
 @frozen
-class _Sorted:
-    """The offers in another order than by price.
+class _Table:
+    """The offers in one order, and the columns in the same."""
 
-    Attributes:
-        gather: puts a mask into that order.
-    """
-
-    offers: tuple[Offer, ...]
-    gather: Callable[[bytes], Iterable[int]]
+    offers: tuple[Offer, ...] = ()
+    columns: Mapping[str, Column] = field(factory=dict, repr=False)
 
 
 @frozen
@@ -124,11 +105,10 @@ class OfferIndex:
         gone: machines that are not offered any more, by the provider's id.
     """
 
-    _all: tuple[Offer, ...] = ()
+    _cheapest: _Table = _Table()
     _by_id: Mapping[str, Offer] = field(factory=dict, repr=False)
-    _prices: Sequence[float] = field(factory=lambda: array("d"), repr=False)
-    _columns: Mapping[str, _Column] = field(factory=dict, repr=False)
-    _sorted: dict[Order, _Sorted] = field(factory=dict, repr=False)
+    _values: Mapping[str, tuple[Any, ...]] = field(factory=dict, repr=False)
+    _sorted: dict[Order, _Table] = field(factory=dict, repr=False)
     gone: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
@@ -137,7 +117,8 @@ class OfferIndex:
     @property
     def offers(self) -> Sequence[Offer]:
         """All of them, cheapest first."""
-        return tuple(self._present(self._all)) if self.gone else self._all
+        everything = self._cheapest.offers
+        return tuple(self._present(everything)) if self.gone else everything
 
     @property
     def orders(self) -> Sequence[Order]:
@@ -161,39 +142,36 @@ class OfferIndex:
         Raises:
             TypeError: `after` is no key of this order.
         """
-        mask = self._mask(wish)
-        within = len(self._all)
-        if wish.max_price_per_hour is not None:
-            within = bisect.bisect_right(self._prices, wish.max_price_per_hour)
-        offers = self._all
-        if order != CHEAPEST and offers:
+        table = self._cheapest
+        if order != CHEAPEST and table.offers:
             if order not in self._sorted:
-                self._sorted[order] = at_once(_sorting(self._all, order))
-            offers = self._sorted[order].offers
-            if within < len(offers):
-                cheap = (b"\1" * within).ljust(len(offers), b"\0")
-                mask = cheap if mask is None else _joined(int.__and__, mask, cheap)
-                within = len(offers)
-            if mask is not None and mask.count(1) <= _FEW:
-                offers, mask = tuple(sorted(compress(self._all, mask), key=order.key)), None
-            elif mask is not None:
-                mask = bytes(self._sorted[order].gather(mask))
-        start = 0 if after is None else bisect.bisect_right(offers, after, key=order.key)
-        rows = offers[start:within]
-        return self._present(rows if mask is None else compress(rows, mask[start:within]))
+                self._sorted[order] = at_once(_sorting(table, order))
+            table = self._sorted[order]
+        start = 0 if after is None else bisect.bisect_right(table.offers, after, key=order.key)
+        mask = self._mask(wish, table)
+        if mask is None:
+            return self._present(islice(table.offers, start, None))
+        found = map(table.offers.__getitem__, _ones(mask, start))
+        most = wish.max_price_per_hour
+        return self._present(found if most is None else (offer for offer in found if offer.price_per_hour <= most))
 
-    def _mask(self, wish: Wish) -> bytes | None:
-        """One byte for each offer, whatever its price; None if all fit."""
-        kind = wish.kind
+    def _mask(self, wish: Wish, table: _Table) -> bytes | None:
+        """One byte for each offer of a table, 0 if it does not fit; None if there are no conditions, or no offers."""
+        kind, most = wish.kind, wish.max_price_per_hour
+        offers, prices = self._cheapest.offers, attrgetter("price_per_hour")
+        band = None
+        if most is not None and offers:
+            band = _band(bisect.bisect_right(offers, most, key=prices), len(offers))
         asked: dict[str, Callable[[Any], bool] | None] = {
             "kind": None if kind is None else lambda told: kind(*told),
             "gpu_count": wish.gpu_count,
             "location": wish.location,
+            _PRICE: None if band is None else lambda told: told <= band,
         }
         mask: bytes | None = None
-        for name, fits in asked.items():
-            if fits is not None and name in self._columns:
-                told = self._columns[name].mask(fits)
+        for name, column in table.columns.items():
+            if (fits := asked[name]) is not None:
+                told = _told(self._values[name], column, fits)
                 mask = told if mask is None else _joined(int.__and__, mask, told)
         return mask
 
@@ -210,14 +188,18 @@ def indexing(offers: Sequence[Offer], orders: Iterable[Order] = ()) -> Steps[Off
         by_id.update((offer.id, offer) for offer in offers[start : start + RUN])
         yield
     everything = tuple((yield from sorting(by_id.values(), attrgetter("price_per_hour", "id"))))
-    prices = array("d", map(attrgetter("price_per_hour"), everything))
-    columns: dict[str, _Column] = {}
-    for name, attributes in _COLUMNS.items():
-        columns[name] = yield from _column(everything, attrgetter(*attributes))
-    in_order: dict[Order, _Sorted] = {}
-    for order in orders if everything else ():
-        in_order[order] = yield from _sorting(everything, order)
-    return OfferIndex(everything, by_id, prices, columns, in_order)
+    if not everything:
+        return OfferIndex()
+    values: dict[str, tuple[Any, ...]] = {}
+    columns: dict[str, Column] = {}
+    for name, attributes in _ATTRIBUTES.items():
+        values[name], columns[name] = yield from _column(everything, attributes)
+    values[_PRICE], columns[_PRICE] = tuple(range(_PAGE)), (_bands(len(everything)),)
+    cheapest = _Table(everything, columns)
+    in_order: dict[Order, _Table] = {}
+    for order in orders:
+        in_order[order] = yield from _sorting(cheapest, order)
+    return OfferIndex(cheapest, by_id, values, in_order)
 
 
 def index_of(offers: Sequence[Offer]) -> OfferIndex:
@@ -225,7 +207,19 @@ def index_of(offers: Sequence[Offer]) -> OfferIndex:
     return at_once(indexing(offers))
 
 
-def _column(offers: Sequence[Offer], told: Callable[[Offer], Any]) -> Steps[_Column]:
+def _band(number: int, count: int) -> int:
+    """In which of 255 bands of prices the offer of that number is, by price."""
+    return min(number, count - 1) * _PAGE // count
+
+
+def _bands(count: int) -> bytes:
+    """The column of the bands."""
+    edges = [-(-band * count // _PAGE) for band in range(_PAGE + 1)]
+    return b"".join(bytes((band + 1,)) * (edges[band + 1] - edges[band]) for band in range(_PAGE))
+
+
+def _column(offers: Sequence[Offer], told: Callable[[Offer], Any]) -> Steps[tuple[tuple[Any, ...], Column]]:
+    """The different values, and the column."""
     numbers: dict[Any, int] = {}
     codes = array("I")
     for start in range(0, len(offers), RUN):
@@ -237,35 +231,60 @@ def _column(offers: Sequence[Offer], told: Callable[[Offer], Any]) -> Steps[_Col
     pages = []
     for first in range(0, len(numbers), _PAGE):
         here = [number - first + 1 if first <= number < first + _PAGE else 0 for number in range(len(numbers))]
-        pages.append(bytes(map(here.__getitem__, codes)))
-        yield
-    return _Column(tuple(numbers), tuple(pages))
+        pages.append((yield from _picked(here, codes)))
+    return tuple(numbers), tuple(pages)
 
 
-def _sorting(offers: tuple[Offer, ...], order: Order) -> Steps[_Sorted]:
+def _sorting(cheapest: _Table, order: Order) -> Steps[_Table]:
     """Put the offers in an order. Equal ones stay as they are, which is cheapest first."""
-    told = list(map(attrgetter(order.by), offers))
+    told = list(map(attrgetter(order.by), cheapest.offers))
     if any(isinstance(value, str) for value in told):
         # Texts are compared once, and not as often as they stand in the list.
-        ranks = sorted({order.rank(value) for value in set(told)})
-        places = {rank: place for place, rank in enumerate(ranks)}
-        of_value = {value: places[order.rank(value)] for value in set(told)}
+        different = set(told)
+        places = {rank: place for place, rank in enumerate(sorted({order.rank(value) for value in different}))}
+        of_value = {value: places[order.rank(value)] for value in different}
         keys = array("d", map(of_value.__getitem__, told))
     else:
         sign = -1 if order.down else 1
         keys = array("d", [math.inf if value is None else sign * value for value in told])
     yield
     numbers = yield from sorting(range(len(keys)), keys.__getitem__)
-    yield
-    return _Sorted(tuple(map(offers.__getitem__, numbers)), _gathering(numbers))
+    columns: dict[str, Column] = {}
+    for name, column in cheapest.columns.items():
+        columns[name] = ()
+        for page in column:
+            columns[name] += ((yield from _picked(page, numbers)),)
+    return _Table(tuple(map(cheapest.offers.__getitem__, numbers)), columns)
 
 
-def _gathering(numbers: Sequence[int]) -> Callable[[bytes], Iterable[int]]:
-    if len(numbers) == 1:
-        return lambda mask: mask  # with one number an itemgetter gives no tuple
-    return itemgetter(*numbers)
+def _picked(values: Sequence[int], numbers: Sequence[int]) -> Steps[bytes]:
+    """The values, each below 256, of these numbers."""
+    parts = []
+    for start in range(0, len(numbers), 4 * RUN):
+        parts.append(bytes(map(values.__getitem__, numbers[start : start + 4 * RUN])))
+        yield
+    return b"".join(parts)
+
+
+def _told(values: Sequence[Any], column: Column, fits: Callable[[Any], bool]) -> bytes:
+    """One byte for each offer: 1 if its value fits."""
+    mask: bytes | None = None
+    for number, page in enumerate(column):
+        table = bytes(map(bool, map(fits, values[number * _PAGE : (number + 1) * _PAGE])))
+        if any(table) or number == 0:
+            here = page.translate((b"\0" + table).ljust(_PAGE + 1, b"\0"))
+            mask = here if mask is None else _joined(int.__or__, mask, here)
+    return b"" if mask is None else mask
 
 
 def _joined(join: Callable[[int, int], int], one: bytes, other: bytes) -> bytes:
     """Two masks as one."""
     return join(int.from_bytes(one, "little"), int.from_bytes(other, "little")).to_bytes(len(one), "little")
+
+
+def _ones(mask: bytes, start: int) -> Iterator[int]:
+    """Where the ones are, from a place on."""
+    at = mask.find(1, start)
+    while at >= 0:
+        yield at
+        at = mask.find(1, at + 1)

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from shopperd.clock import Clock
 
-RUN = 4096
-"""As many things are sorted, or looked at, in a millisecond or two."""
+RUN = 2048
+"""As many things are sorted, or looked at, in a millisecond or so."""
 
 T = TypeVar("T")
 Steps = Generator[None, None, T]

@@ -106,3 +106,13 @@ def test_what_is_no_key_of_an_order_is_an_error(after: Any) -> None:
     index = index_of([Offer("1", "vastai", "1", "main", "H100", 1, 80, 0.1)])
     with pytest.raises(TypeError):
         index.found(Wish(), CHEAPEST, after)
+
+
+@pytest.mark.parametrize("count", [1, 2, 254, 255, 256, 1000])
+def test_the_wished_price_is_exact_however_many_offers_there_are(count: int) -> None:
+    offers = [Offer(str(n), "vastai", str(n), "main", "H100", 1, 80, float(n)) for n in range(count)]
+    index = index_of(offers)
+    for most in (-1, 0, 1, count // 2, count - 1, count):
+        wish = Wish(max_price_per_hour=most)
+        for order in (CHEAPEST, Order("price_per_hour", down=True)):
+            assert list(index.found(wish, order)) == plainly(offers, wish, order)
