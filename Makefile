@@ -6,6 +6,7 @@ export PYTHON
 
 BIN := .venv/bin
 BUILD := requirements/build.txt pyproject.toml scripts/environment
+BENCH_PEERS := gpuhunt vastai
 CLIENTS := $(basename $(notdir $(wildcard tests/clients/requirements/*.in)))
 TOOLS := $(basename $(notdir $(wildcard tests/deploy/requirements/*.in)))
 
@@ -41,6 +42,14 @@ test-deploy: .venv/.dev $(TOOLS:%=.venv-deploy/%/.installed) ## what is deployed
 .PHONY: test-clients
 test-clients: .venv/.dev $(CLIENTS:%=.venv-clients/%/.installed) ## the marketplaces' official and public clients against the simulator
 	SHOPPERD_TEST_CLIENTS=required $(BIN)/pytest -m clients tests/clients $(ARGS)
+
+.PHONY: bench
+bench: .venv/.dev ## speed and memory against their targets, one JSON object a line; ARGS="market"
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: .venv/.dev $(BENCH_PEERS:%=.venv-clients/%/.installed) ## the same work by the peers' own code beside ours
+	@$(BIN)/python -m tests.bench.peers
 
 .PHONY: simulate
 simulate: .venv/.dev ## the whole daemon in virtual time under random faults, crashes and clocks; SCHEDULES=1000 SEED=0
