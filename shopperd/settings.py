@@ -283,6 +283,7 @@ class StoreSettings:
         password_file: where the password for PostgreSQL is, if not in the URL.
         keep_events: seconds that the audit trail is kept.
         keep_sessions: seconds that ended sessions are kept; their ids are kept as tombstones for ever.
+        keep_prices: seconds that the prices of GPUs are kept.
         spool: the file with room set aside for what must be kept while the store takes nothing; None for one beside an SQLite
             store, or in the state folder.
     """
@@ -291,6 +292,7 @@ class StoreSettings:
     password_file: Path | None = None
     keep_events: Interval = 90 * 86400.0
     keep_sessions: Interval = 90 * 86400.0
+    keep_prices: Interval = 30 * 86400.0
     spool: Path | None = None
 
 

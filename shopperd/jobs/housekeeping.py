@@ -8,7 +8,7 @@ from attrs import define
 
 from shopperd.attempts import HOUR_SECONDS
 from shopperd.jobs.context import Context, Report
-from shopperd.store import destroys, events, instances, memory, sessions
+from shopperd.store import destroys, events, instances, memory, prices, sessions
 
 BATCH = 5000
 """Rows deleted in one transaction, so that a sweep never waits long behind a clean-up."""
@@ -48,6 +48,9 @@ class HousekeepingJob:
         forgotten = 0
         while (count := await store.run(sessions.forget_ended, before_sessions, BATCH)) and not self.context.stopping:
             forgotten += count
+        before_prices = now - timedelta(seconds=rules.keep_prices)
+        while await store.run(prices.prune, before_prices, BATCH) and not self.context.stopping:
+            pass
         for query in (destroys.forget_gone, instances.forget_gone, memory.prune_spans):
             while await store.run(query, before_sessions, BATCH) and not self.context.stopping:
                 pass

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 from attrs import define
 
+from shopperd.gpu_prices import MarketPrices, pricing
 from shopperd.jobs.context import AccountAtWork, Context, Market, Report, log
 from shopperd.model import Offer
 from shopperd.offer_index import indexing
 from shopperd.providers.contract import Feature, OfferFilter, OfferList
+from shopperd.store import StoreError, prices
 from shopperd.telemetry import OFFER_QUANTILES
 from shopperd.turns import in_turns
 
@@ -59,10 +61,24 @@ class OffersJob:
         )
         self._show(offers, lists)
         self.context.changes.tell()
+        await self._keep_prices(offers)
         cut = " (cut off by the provider)" if self.at.market.partial else ""
         return Report(
             f"{len(offers)} offers{cut}, {sum(sum(found.rejected.values()) for found in lists)} rows rejected"
         )
+
+    async def _keep_prices(self, offers: Sequence[Offer]) -> None:
+        """Note what GPUs cost now. The list is there for readers already, so a store that does not take it costs a point only."""
+        market = self.at.market
+        if market.refreshed_at is None or self.context.no_right:
+            return
+        gpus = await in_turns(pricing(offers), self.context.clock)
+        try:
+            await self.context.store.run(
+                prices.record, MarketPrices(self.at.name, market.refreshed_at, market.partial, gpus)
+            )
+        except StoreError as error:
+            log.warning("offers.prices_not_kept", detail=str(error))
 
     def _show(self, offers: Sequence[Offer], lists: list[OfferList]) -> None:
         metrics, provider = self.context.metrics, self.at.provider_name
@@ -75,11 +91,11 @@ class OffersJob:
             for quantile in OFFER_QUANTILES:
                 metrics.offer_price_usd_per_hour.remove(provider, gone, quantile)
             known.discard(gone)
-        for gpu, prices in by_gpu.items():
+        for gpu, of_gpu in by_gpu.items():
             known.add(gpu)
-            metrics.offers.labels(provider=provider, gpu=gpu).set(len(prices))
+            metrics.offers.labels(provider=provider, gpu=gpu).set(len(of_gpu))
             for quantile in OFFER_QUANTILES:
-                price = prices[round(float(quantile) * (len(prices) - 1))]
+                price = of_gpu[round(float(quantile) * (len(of_gpu) - 1))]
                 metrics.offer_price_usd_per_hour.labels(provider=provider, gpu=gpu, quantile=quantile).set(price)
         for found in lists:
             for reason, count in found.rejected.items():

@@ -4,7 +4,7 @@ A transaction is a plain function of a connection, run whole by `Store.run`. Wha
 noun, each a plain function ``(conn, ...)`` without a clock and without an await. What does not: deciding anything.
 """
 
-from shopperd.store import destroys, events, instances, lease, memory, meta, sessions
+from shopperd.store import destroys, events, instances, lease, memory, meta, prices, sessions
 from shopperd.store.engine import Store, StoreMetrics
 from shopperd.store.errors import (
     BadCursor,
@@ -48,5 +48,6 @@ __all__ = [
     "lease",
     "memory",
     "meta",
+    "prices",
     "sessions",
 ]

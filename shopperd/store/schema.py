@@ -5,7 +5,7 @@ Column names are the attribute names of the nouns in `shopperd.model`, so a row 
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, Index, MetaData, Table, text
+from sqlalchemy import Column, ForeignKey, Index, LargeBinary, MetaData, Table, text
 
 from shopperd.model import (
     CreateOutcome,
@@ -166,6 +166,16 @@ events = Table(  # the audit trail; ids grow in the order of the commits, so a r
     Index("ix_events_session_id", "session_id", "id"),  # a session with its events
     Index("ix_events_instance_id", "instance_id", "id"),  # why was this machine destroyed
     sqlite_autoincrement=True,  # an id is never given twice, or a reader's `after` would skip rows
+    sqlite_strict=True,
+)
+
+market_prices = Table(  # what GPUs cost each time that a market was read; `store.prices` says how it is packed
+    "market_prices",
+    metadata,
+    Column("at", Moment(), primary_key=True),  # before the account: retention and pages go by time
+    Column("account", key_text(), primary_key=True),
+    Column("partial", Flag(), nullable=False),
+    Column("gpus", LargeBinary(), nullable=False),
     sqlite_strict=True,
 )
 

@@ -130,6 +130,29 @@ class OfferAnswer:
 
 
 @frozen(slots=False)
+class GpuPricesAnswer:
+    """The offers of one GPU: how many, and what one of these GPUs cost per hour."""
+
+    gpu: str
+    interruptible: bool
+    offers: int
+    least: float
+    p10: float
+    p50: float
+    p90: float
+
+
+@frozen(slots=False)
+class MarketPricesAnswer:
+    """What GPUs cost when a market was read. `partial`: the provider cut it off, so offers are missing."""
+
+    at: datetime
+    account: str
+    partial: bool
+    gpus: Sequence[GpuPricesAnswer]
+
+
+@frozen(slots=False)
 class OrphanAnswer:
     """An instance that should not be; `hold_reason` is the guard that it waits for, null if none holds it.
 

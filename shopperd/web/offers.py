@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import chain
 from typing import Annotated
 
 from aiohttp import web
-from attrs import frozen
+from attrs import asdict, frozen
 
+from shopperd.gpu_prices import MarketPrices
 from shopperd.jobs.context import AccountAtWork, Context
 from shopperd.model import Offer
 from shopperd.offer_index import CHEAPEST, Key, OfferIndex, Order, Wish
 from shopperd.providers.gpus import matches
 from shopperd.providers.tensordock.countries import fits as is_at
-from shopperd.settings import Bounds
-from shopperd.store import BadCursor
-from shopperd.web.answers import ListAnswer, OfferAnswer, answer, offer_answer
+from shopperd.settings import Bounds, Duration
+from shopperd.store import BadCursor, prices
+from shopperd.web.answers import (
+    GpuPricesAnswer,
+    ListAnswer,
+    MarketPricesAnswer,
+    OfferAnswer,
+    answer,
+    offer_answer,
+)
 from shopperd.web.door import API, DOOR
 from shopperd.web.health import LATE_INTERVALS, LATE_SECONDS
 from shopperd.web.paging import cut, read_key
 from shopperd.web.reading import Cursor, Limit, Word, read_query
 
 routes = web.RouteTableDef()
+
+DEFAULT_HISTORY = timedelta(days=1)
 
 
 class Interruptible(StrEnum):
@@ -89,6 +99,65 @@ async def list_offers(request: web.Request) -> web.Response:
     )
 
 
+@frozen
+class HistoryQuery:
+    """Which prices to list.
+
+    Attributes:
+        since: a day ago if it is not given.
+        step: of each so long time the last; 0 for all.
+    """
+
+    gpu: Word | None = None
+    account: Word | None = None
+    provider: Word | None = None
+    interruptible: Interruptible = Interruptible.FALSE
+    since: datetime | None = None
+    until: datetime | None = None
+    step: Duration = 0.0
+    limit: Limit = 100
+    cursor: Cursor | None = None
+
+
+@routes.get(f"{API}/offers/history")
+async def list_prices(request: web.Request) -> web.Response:
+    """What GPUs cost each time that a market was read, oldest first."""
+    context = request.app[DOOR].context
+    asked = read_query(request, HistoryQuery)
+    until = asked.until if asked.until is not None else context.clock.now() + timedelta(seconds=1)
+    accounts = None
+    if asked.account is not None or asked.provider is not None:
+        accounts = [
+            account.name
+            for account in context.accounts.values()
+            if asked.account in (None, account.name) and asked.provider in (None, account.provider_name)
+        ]
+    page = await context.store.run(
+        prices.page,
+        asked.since if asked.since is not None else until - DEFAULT_HISTORY,
+        until,
+        accounts=accounts,
+        step_seconds=asked.step,
+        limit=asked.limit,
+        cursor=asked.cursor,
+    )
+    return answer(ListAnswer[MarketPricesAnswer]([_prices_answer(read, asked) for read in page.items], page.next))
+
+
+def _prices_answer(read: MarketPrices, asked: HistoryQuery) -> MarketPricesAnswer:
+    wanted = [
+        GpuPricesAnswer(**asdict(prices))
+        for prices in read.gpus
+        if (asked.gpu is None or matches(asked.gpu, prices.gpu))
+        and _is_of_kind(prices.interruptible, asked.interruptible)
+    ]
+    return MarketPricesAnswer(read.at, read.account, read.partial, wanted)
+
+
+def _is_of_kind(interruptible: bool, asked: Interruptible) -> bool:
+    return asked is Interruptible.ANY or interruptible is (asked is Interruptible.TRUE)
+
+
 def _age_and_staleness(context: Context, account: AccountAtWork) -> tuple[float, bool]:
     market = account.market
     if market.refreshed_at is None:
@@ -126,11 +195,10 @@ def _freshness(account: AccountAtWork) -> tuple[bool, datetime | str]:
 
 def _wish(asked: OffersQuery) -> Wish:
     """What is asked for, as questions to an index."""
-    interruptible = None if asked.interruptible is Interruptible.ANY else asked.interruptible is Interruptible.TRUE
 
-    def kind(gpu: str, vram_gb: int | None, is_interruptible: bool) -> bool:
+    def kind(gpu: str, vram_gb: int | None, interruptible: bool) -> bool:
         return (
-            interruptible in (None, is_interruptible)
+            _is_of_kind(interruptible, asked.interruptible)
             and (asked.min_vram_gb is None or (vram_gb is not None and vram_gb >= asked.min_vram_gb))
             and (asked.gpu is None or matches(asked.gpu, gpu, vram_gb))
         )
@@ -139,7 +207,7 @@ def _wish(asked: OffersQuery) -> Wish:
         country = place.rpartition(",")[2] if place is not None else None
         return is_at(asked.location or "", place, country)
 
-    any_kind = interruptible is None and asked.min_vram_gb is None and asked.gpu is None
+    any_kind = asked.interruptible is Interruptible.ANY and asked.min_vram_gb is None and asked.gpu is None
     return Wish(
         kind=None if any_kind else kind,
         gpu_count=None if asked.gpu_count is None else asked.gpu_count.__eq__,

@@ -1,7 +1,13 @@
 """The market over HTTP."""
 
-import pytest
+from datetime import timedelta
+from typing import Any
 
+import pytest
+from attrs import evolve
+
+from shopperd.gpu_prices import GpuPrices, MarketPrices
+from shopperd.store import prices
 from tests.web.conftest import Client
 from tests.web.deployment import Deployment, offer
 
@@ -136,3 +142,85 @@ async def test_a_list_whose_refresh_failed_is_stale_at_once(client: Client, mark
 
 async def test_without_a_market_there_are_no_offers(client: Client) -> None:
     assert await (await client.get(OFFERS)).json() == {"items": [], "next": None}
+
+
+@pytest.fixture
+def history(deployment: Deployment) -> Deployment:
+    """Prices of both accounts, each minute, the newest just now."""
+    h100 = GpuPrices("H100 SXM", False, 3, 2.0, 2.0, 2.5, 3.0)
+    spot = evolve(h100, interruptible=True, least=0.5)
+    for minute in range(4):
+        at = deployment.clock.now() - timedelta(minutes=minute)
+        for account in ("main", "dock"):
+            read = MarketPrices(
+                account, at, account == "dock", (h100, spot, evolve(h100, gpu="RTX 4090", offers=minute))
+            )
+            deployment.store.run_sync(prices.record, read)
+    return deployment
+
+
+async def told(client: Client, query: str = "") -> list[dict[str, Any]]:
+    response = await client.get(f"{OFFERS}/history?{query}")
+    document = await response.json()
+    assert response.status == 200, document
+    return list(document["items"])
+
+
+async def test_prices_are_told_as_they_were_read_oldest_first(client: Client, history: Deployment) -> None:
+    items = await told(client, "gpu=h100&account=main")
+    assert len(items) == 4
+    newest = items[-1]
+    assert newest["at"] == history.clock.now().isoformat().replace("+00:00", "Z")
+    assert newest | {"at": None} == {
+        "at": None,
+        "account": "main",
+        "partial": False,
+        "gpus": [
+            {
+                "gpu": "H100 SXM",
+                "interruptible": False,
+                "offers": 3,
+                "least": 2.0,
+                "p10": 2.0,
+                "p50": 2.5,
+                "p90": 3.0,
+            }
+        ],
+    }
+    assert [item["at"] for item in items] == sorted(item["at"] for item in items)
+
+
+@pytest.mark.parametrize(
+    ("query", "accounts", "gpus"),
+    [
+        ("", 8, ["H100 SXM", "RTX 4090"]),
+        ("provider=tensordock", 4, ["H100 SXM", "RTX 4090"]),
+        ("provider=tensordock&account=main", 0, []),
+        ("interruptible=any&gpu=H100&account=main", 4, ["H100 SXM", "H100 SXM"]),
+        ("interruptible=true&account=main", 4, ["H100 SXM"]),
+        ("gpu=A100&account=main", 4, []),
+        ("step=1d&account=main&limit=1", 1, ["H100 SXM", "RTX 4090"]),
+    ],
+)
+async def test_prices_can_be_chosen(
+    client: Client, history: Deployment, query: str, accounts: int, gpus: list[str]
+) -> None:
+    items = await told(client, query)
+    assert len(items) == accounts
+    assert all([each["gpu"] for each in item["gpus"]] == gpus for item in items)
+
+
+async def test_prices_of_a_day_are_told_unless_another_time_is_asked_for(client: Client, history: Deployment) -> None:
+    history.clock.advance(86400 - 90)
+    assert len(await told(client, "account=main")) == 2
+    assert len(await told(client, "account=main&since=2000-01-01T00:00:00Z")) == 4
+    assert await told(client, "account=main&until=2000-01-01T00:00:00Z") == []
+
+
+async def test_prices_come_in_pages(client: Client, history: Deployment) -> None:
+    first = await (await client.get(f"{OFFERS}/history?limit=5")).json()
+    second = await (await client.get(f"{OFFERS}/history?limit=5&cursor={first['next']}")).json()
+    assert first["items"] + second["items"] == await told(client)
+    assert second["next"] is None
+    refused = await client.get(f"{OFFERS}/history?cursor=x")
+    assert refused.status == 400
