@@ -14,23 +14,27 @@ from uuid import UUID
 from attrs import evolve, frozen
 from sqlalchemy import Connection
 
+from shopperd.explanation import Explanation, explain
 from shopperd.jobs.context import AccountAtWork, Context, log
 from shopperd.jobs.knowledge import FROZEN_KEY, append, load, request_destroy
 from shopperd.jobs.sweep import current_plan
-from shopperd.lifecycle import REASON_EXPIRED, moved
+from shopperd.lifecycle import REASON_EXPIRED, bound, moved
 from shopperd.market import fitting, request_for
 from shopperd.model import (
     DestroyJob,
     DestroyOrigin,
     Instance,
     Offer,
+    Ownership,
     Session,
     SessionState,
     Spec,
+    Track,
     tag_of,
 )
 from shopperd.providers.contract import AuthFailed, ChecksCreates, CreateRequest, Refused
 from shopperd.reconcile import Plan, command_for, holds_binding
+from shopperd.settings import Settings
 from shopperd.store import destroys, instances, meta, sessions
 
 FIRST_MARKET_SECONDS = 15.0
@@ -72,6 +76,16 @@ class Made:
 
     session: Session
     again: bool = False
+
+
+@frozen
+class Adoption:
+    """How an instance is to be adopted. `session_id` None: by the session that its tag names, or by a new one."""
+
+    reason: str
+    session_id: UUID | None
+    expires_at: datetime | None
+    keeps_deadline: bool
 
 
 class Control:
@@ -219,6 +233,59 @@ class Control:
         log.warning("destroy.recorded", instance=instance_id, account=account_name, reason=reason, origin="command")
         self._changed("destroys", account_name)
         return job
+
+    async def adopt(
+        self,
+        account_name: str,
+        instance_id: str,
+        reason: str,
+        *,
+        session_id: UUID | None = None,
+        lifetime_seconds: float | None = None,
+    ) -> Session:
+        """Give an instance with our tag to a session, which then claims it: the one that its tag names, or a new one.
+
+        Args:
+            session_id: of a session that waits for its machine, or for the new one.
+            lifetime_seconds: of the session from now on; None leaves a waiting session's deadline, and gives a new one none.
+
+        Raises:
+            NotFound: no such account or instance.
+            Invalid: a bad lifetime.
+            Conflicting: it is foreign, claimed by another session, on its way out, or that session cannot take it.
+        """
+        account = self.account(account_name)
+        now = self.context.clock.now()
+        deadline = _deadline(now, lifetime_seconds)
+        adoption = Adoption(reason, session_id, deadline, keeps_deadline=lifetime_seconds is None)
+        session = await self.context.store.run(
+            _adopt, account, self.context.settings, instance_id, adoption, _session_id(self.context), now
+        )
+        log.warning(
+            "instance.adopted", instance=instance_id, account=account_name, session=str(session.id), reason=reason
+        )
+        self._changed("status", account_name)
+        return session
+
+    async def explain(self, account_name: str, instance_id: str) -> Explanation:
+        """Which rule condemns or spares an instance, and which guard holds its destroy, recording nothing.
+
+        Raises:
+            NotFound: no such account or instance.
+        """
+        account, context = self.account(account_name), self.context
+        told = await context.store.run(
+            explain,
+            account.settings,
+            context.settings,
+            context.authority(),
+            context.clock.now(),
+            instance_id,
+            fresh=account.problem == "",
+        )
+        if told is None:
+            raise NotFound(f"account {account_name} never had an instance {instance_id!r}; see GET /api/v1/instances")
+        return told
 
     async def exempt(self, account_name: str, instance_id: str, reason: str, *, exempt: bool) -> None:
         """Protect an instance from every destroy, or end that.
@@ -485,6 +552,87 @@ def _by_hand(instance: Instance, bound_to: Session | None, reason: str, now: dat
         tag=instance.tag,
         instance_started_at=instance.started_at,
     )
+
+
+def _adopt(
+    conn: Connection,
+    account: AccountAtWork,
+    settings: Settings,
+    instance_id: str,
+    adoption: Adoption,
+    new_id: UUID,
+    now: datetime,
+) -> Session:
+    track = instances.get(conn, account.name, instance_id)
+    if track is None or track.gone_at is not None:
+        raise NotFound(f"account {account.name} has no instance {instance_id!r} now")
+    known = load(conn, account.settings, settings, now)
+    bound_to = known.bindings.get(instance_id)
+    if bound_to is not None and holds_binding(bound_to):
+        if bound_to.state.live and adoption.session_id in (None, bound_to.id):
+            return bound_to
+        raise Conflicting(f"instance {instance_id} belongs to session {bound_to.id}, which is {bound_to.state}")
+    if track.instance.session_id is None:
+        raise Conflicting(
+            f"instance {instance_id} is foreign: its tag is not ours, so shopperd never touches it; `shopperd sessions register` "
+            "makes a session, and gives the tag that a machine must carry to be taken for its own"
+        )
+    job = destroys.for_instance(conn, account.name, instance_id)
+    if job is not None and job.gone_at is None:
+        raise Conflicting(
+            f"a destroy of instance {instance_id} is recorded already; `exempt` holds it, if it is not too late"
+        )
+    session = _adopter(conn, account, settings, track, adoption, new_id, now)
+    message = f"instance {instance_id} is adopted by session {session.id}: {adoption.reason}"
+    append(conn, now, "instance.adopted", message, account.name, session.id, instance_id)
+    theirs = evolve(track.instance, ownership=Ownership.OURS)
+    instances.save(conn, account.name, [evolve(track, instance=theirs, kind=None, kind_sightings=0, orphan_since=None)])
+    return session
+
+
+def _adopter(
+    conn: Connection,
+    account: AccountAtWork,
+    settings: Settings,
+    track: Track,
+    adoption: Adoption,
+    new_id: UUID,
+    now: datetime,
+) -> Session:
+    """The session that takes the instance, written: one that waits for its machine, or a new one."""
+    asked = adoption.session_id
+    by_tag = track.instance.session_id
+    found = {} if by_tag is None and asked is None else sessions.known(conn, [id_ for id_ in (asked, by_tag) if id_])
+    named = found.get(asked or by_tag or new_id)
+    if named is not None and named.account == account.name and _waits_for_a_machine(named):
+        tied = bound(named, track.instance, now, reason=None)
+        return sessions.update(
+            conn,
+            tied if adoption.keeps_deadline else evolve(tied, expires_at=adoption.expires_at, deadline_set_at=now),
+        )
+    if asked is not None and named is not None:
+        raise Conflicting(
+            f"session {asked} is {named.state} in account {named.account} and cannot take a machine of {account.name}"
+        )
+    id_ = asked or (by_tag if by_tag is not None and by_tag not in found else new_id)
+    session = Session(
+        id=id_,
+        account=account.name,
+        provider=account.provider_name,
+        state=SessionState.EXPECTED,
+        tag=tag_of(id_, settings.deployment),
+        created_at=now,
+        spec=Spec(),
+        expires_at=adoption.expires_at,
+        state_since=now,
+    )
+    sessions.insert(conn, session)
+    return sessions.update(conn, bound(session, track.instance, now))
+
+
+def _waits_for_a_machine(session: Session) -> bool:
+    """Whether a session has no machine and none on its way: registered and not seen yet, or lost."""
+    return session.state in (SessionState.EXPECTED, SessionState.LOST)
 
 
 def _exempt(conn: Connection, account: str, instance_id: str, reason: str, exempt: bool, now: datetime) -> None:

@@ -4,7 +4,7 @@ Pure: no I/O, no clock, no logging. Everything that decides about destroying is 
 
 The invariant, argued once: a destroy needs a `DestroyJob`, and a job comes from a command or from `plan`. `plan` makes one
 only for an instance that (1) the newest complete snapshot holds, (2) got the same verdict from `sightings` complete snapshots
-in a row, (3) is older than the grace, and (4) passes every guard of `first_hold` and the blast limits. A verdict in turn
+in a row, (3) is older than the grace, and (4) passes every guard, the blast limits last. A verdict in turn
 needs the exact tag and a session that the store remembers as over (or, for ``unknown``, an account declared exclusive and a
 memory without a gap around the instance's creation). No error, missing page or empty answer can make any of these true: errors
 make no snapshot, incomplete snapshots count no verdict, and absence is never evidence against an instance that is there.
@@ -12,7 +12,7 @@ make no snapshot, incomplete snapshots count no verdict, and absence is never ev
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from uuid import UUID
@@ -132,7 +132,7 @@ def observe(account: Account, snapshot: Snapshot, settings: Settings, now: datet
     unexplained: list[str] = []
     for id_ in dict.fromkeys(instance.id for instance in snapshot.instances):
         track = tracks[id_]
-        kind = verdict(after, track.instance, bindings.get(id_), tracks, settings, now)
+        kind = verdict(after, track.instance, bindings.get(id_), tracks, settings, now).kind
         owner = ownership(after, track.instance, bindings.get(id_))
         if owner is not track.instance.ownership:
             track = evolve(track, instance=evolve(track.instance, ownership=owner))
@@ -286,6 +286,35 @@ def ownership(account: Account, instance: Instance, bound_to: Session | None) ->
     return Ownership.OURS if known is not None and known.account == account.name else Ownership.UNKNOWN
 
 
+@frozen
+class Judgement:
+    """Whether an instance that is there should be: `kind` says why not, None if it should or if that is not ours to say."""
+
+    kind: OrphanKind | None
+    because: str
+
+
+_CLAIMED = Judgement(None, "a live session is bound to it")
+_EXPIRED = Judgement(OrphanKind.EXPIRED, "its session is past its deadline")
+_ENDED_BY_COMMAND = Judgement(None, "its session was ended by command, and the destroy recorded with that is at work")
+_ENDED_UNDONE = Judgement(OrphanKind.ENDED, "its session was ended, and no destroy of it is at work")
+_FOREIGN = Judgement(None, "its tag is not exactly ours: it is foreign, and never touched")
+_SEEN_TWICE = Judgement(None, "its session is at home in another account that sees the same machine")
+_UNKNOWN = Judgement(
+    OrphanKind.UNKNOWN, "its tag is exactly ours, and the store never heard of that session in this account"
+)
+_AWAITED = Judgement(None, "a live session that has no instance yet waits for its tag")
+_DUPLICATE = Judgement(
+    OrphanKind.DUPLICATE, "a live session has this tag, and its own instance is another one that is there"
+)
+_TWIN_UNSEEN = Judgement(
+    None, "a live session has this tag, and its own instance is out of sight: this one may have to take its place"
+)
+_CREATE_OPEN = Judgement(None, "its session is ending, and a create of it may still be answered")
+_MAY_COME_BACK = Judgement(None, "its session was lost and may still come back (sessions.resurrection_window)")
+_ENDED = Judgement(OrphanKind.ENDED, "its session is over")
+
+
 def verdict(
     account: Account,
     instance: Instance,
@@ -293,35 +322,35 @@ def verdict(
     tracks: Mapping[str, Track],
     settings: Settings,
     now: datetime,
-) -> OrphanKind | None:
-    """Why this instance, which is there, should not be; None if it should, or if that is not ours to say."""
+) -> Judgement:
+    """Why this instance, which is there, should not be, or why it may stay."""
     if bound_to is not None and holds_binding(bound_to):
         if bound_to.state.live:
-            return None
+            return _CLAIMED
         if bound_to.reason == REASON_EXPIRED:
-            return OrphanKind.EXPIRED
+            return _EXPIRED
         # A session that was ended by command closes in the ordinary way, through the job recorded with its end.
         job = account.jobs.get(instance.id)
-        return None if job is not None and job.origin is DestroyOrigin.COMMAND else OrphanKind.ENDED
+        return _ENDED_BY_COMMAND if job is not None and job.origin is DestroyOrigin.COMMAND else _ENDED_UNDONE
     if instance.session_id is None:
         # Without a tag of ours a bare id binds only as long as its session lasts: after that it may name another machine.
-        return None
+        return _FOREIGN
     session = account.sessions.get(instance.session_id)
     if session is not None and session.account != account.name and session.instance_id == instance.id:
         # The same machine, seen through a second account with the same rights: its session is at home in the first.
-        return None
+        return _SEEN_TWICE
     if session is None or session.account != account.name:
-        return OrphanKind.UNKNOWN
+        return _UNKNOWN
     if session.state.live:
         if session.instance_id is None:
-            return None
+            return _AWAITED
         own = tracks.get(session.instance_id)
-        return OrphanKind.DUPLICATE if own is not None and is_present(own) else None
+        return _DUPLICATE if own is not None and is_present(own) else _TWIN_UNSEEN
     if session.create_open and session.state is SessionState.ENDING:
-        return None
+        return _CREATE_OPEN
     if may_come_back(session, settings.sessions, now, account.comes_back_from(now)):
-        return None
-    return OrphanKind.ENDED
+        return _MAY_COME_BACK
+    return _ENDED
 
 
 @frozen
@@ -339,33 +368,69 @@ class Authority:
     frozen: bool = False
 
 
-def first_hold(
+@frozen
+class Guard:
+    """One guard of a destroy, and whether it holds it now."""
+
+    reason: HoldReason
+    holds: bool
+
+
+def first_hold(guards: Iterable[Guard]) -> HoldReason | None:
+    """The first guard that holds, None if all let it pass. Those behind it are not even asked."""
+    return next((guard.reason for guard in guards if guard.holds), None)
+
+
+def standing_guards(
     account: Account,
     track: Track,
     origin: DestroyOrigin,
     authority: Authority,
     settings: OrphanSettings,
-) -> HoldReason | None:
-    """The first guard that holds a destroy of this instance, in the order that is promised; None if all let it pass.
+) -> Iterator[Guard]:
+    """The guards that every destroy of this instance must pass, recorded or not, in the order that is promised.
 
     Commands skip what verdicts must reach by looking (sightings, grace, limits, the first sweeps), nothing else.
     """
     instance = track.instance
-    if authority.no_right:
-        return HoldReason.NO_RIGHT_TO_ACT
-    if authority.observing and origin is DestroyOrigin.VERDICT:
-        return HoldReason.OBSERVING
-    if authority.frozen:
-        return HoldReason.FROZEN
-    if settings.mode == "report":
-        return HoldReason.REPORT_MODE
-    unproven = _ownership_hold(account, track, origin, settings)
-    if unproven is not None:
-        return unproven
+    yield Guard(HoldReason.NO_RIGHT_TO_ACT, authority.no_right != "")
+    if origin is DestroyOrigin.VERDICT:
+        yield Guard(HoldReason.OBSERVING, authority.observing > 0)
+    yield Guard(HoldReason.FROZEN, authority.frozen)
+    yield Guard(HoldReason.REPORT_MODE, settings.mode == "report")
+    yield from _ownership_guards(account, track, origin, settings)
     tagged = account.sessions.get(instance.session_id) if instance.session_id is not None else None
     bound_to = account.bindings.get(instance.id)
-    if track.exempt or any(session is not None and session.exempt for session in (tagged, bound_to)):
-        return HoldReason.EXEMPT
+    spared = any(session is not None and session.exempt for session in (tagged, bound_to))
+    yield Guard(HoldReason.EXEMPT, track.exempt or spared)
+    claim = _claim(instance, tagged, bound_to)
+    yield Guard(HoldReason.LIVE_SESSION, claim is HoldReason.LIVE_SESSION)
+    yield Guard(HoldReason.OPEN_CREATE, claim is HoldReason.OPEN_CREATE)
+
+
+def _ownership_guards(
+    account: Account, track: Track, origin: DestroyOrigin, settings: OrphanSettings
+) -> Iterator[Guard]:
+    instance = track.instance
+    bound_to = account.bindings.get(instance.id)
+    bound = bound_to is not None and holds_binding(bound_to)
+    if bound or origin is DestroyOrigin.COMMAND:
+        # An id that binds, or a tag of ours and a person who named the machine.
+        yield Guard(HoldReason.NOT_OURS, not bound and instance.session_id is None)
+        return
+    # A session that is remembered, but on another account: somebody copied its tag.
+    remembered = instance.session_id in account.sessions
+    copied = remembered and ownership(account, instance, None) is not Ownership.OURS
+    yield Guard(HoldReason.NOT_OURS, instance.session_id is None or copied)
+    if instance.session_id is None or remembered:
+        return
+    yield Guard(HoldReason.NOT_EXCLUSIVE, not account.exclusive)
+    margin = min(BIRTH_MARGIN, timedelta(seconds=settings.grace))
+    yield Guard(HoldReason.MEMORY_BROKEN, not _remembers_its_birth(account, track, margin))
+
+
+def _claim(instance: Instance, tagged: Session | None, bound_to: Session | None) -> HoldReason | None:
+    """How a session still claims an instance, by its id or by its tag."""
     if bound_to is not None and bound_to.state.live:
         return HoldReason.LIVE_SESSION
     if tagged is not None and tagged.state.live and tagged.instance_id in (None, instance.id):
@@ -373,28 +438,6 @@ def first_hold(
     if tagged is not None and tagged.create_open and tagged.state is SessionState.ENDING:
         return HoldReason.OPEN_CREATE
     return None
-
-
-def _ownership_hold(
-    account: Account, track: Track, origin: DestroyOrigin, settings: OrphanSettings
-) -> HoldReason | None:
-    instance = track.instance
-    bound_to = account.bindings.get(instance.id)
-    if bound_to is not None and holds_binding(bound_to):
-        return None
-    if instance.session_id is None:
-        return HoldReason.NOT_OURS
-    if origin is DestroyOrigin.COMMAND:
-        return None
-    if ownership(account, instance, None) is Ownership.OURS:
-        return None
-    if instance.session_id in account.sessions:
-        # The session is remembered, but on another account: somebody copied its tag.
-        return HoldReason.NOT_OURS
-    if not account.exclusive:
-        return HoldReason.NOT_EXCLUSIVE
-    margin = min(BIRTH_MARGIN, timedelta(seconds=settings.grace))
-    return None if _remembers_its_birth(account, track, margin) else HoldReason.MEMORY_BROKEN
 
 
 def _remembers_its_birth(account: Account, track: Track, margin: timedelta) -> bool:
@@ -497,13 +540,10 @@ def plan(
 
     `snapshot_is_fresh`: the newest snapshot is complete and recent; without it nothing new is begun.
     """
-    rules = settings.orphans
-    present = [track for track in account.tracks.values() if is_present(track)]
-    allowed, limit = blast_limit(len(present), window, rules)
-    settled = is_settled(account.fleet, sightings=rules.sightings, grace_seconds=rules.grace, now=now)
+    sweep = _Sweep.of(account, settings, authority, window, now, snapshot_is_fresh=snapshot_is_fresh)
     orphans: list[Orphan] = []
     destroys: list[DestroyJob] = []
-    for track in sorted((track for track in present if track.kind is not None), key=_costliest_first):
+    for track in sorted(_condemned(account), key=_costliest_first):
         kind = track.kind
         if kind is None:
             continue
@@ -512,36 +552,87 @@ def plan(
             stuck = is_stuck(job, settings.destroys, now)
             orphans.append(Orphan(track, kind, OrphanPhase.DESTROYING, job.hold, job.attempts, stuck))
             continue
-        unripe = _unripe(track, rules, now)
-        if unripe is not None:
-            orphans.append(Orphan(track, kind, OrphanPhase.SUSPECTED, unripe))
-            continue
-        hold = first_hold(account, track, DestroyOrigin.VERDICT, authority, rules)
-        if hold is None and not settled:
-            hold = HoldReason.FLEET_JUMP
-        if hold is None and not snapshot_is_fresh:
-            hold = HoldReason.STALE_SNAPSHOT
-        if hold is None and len(destroys) >= allowed:
-            hold = limit
+        hold = first_hold(sweep.guards(track, before_it=len(destroys)))
         if hold is not None:
-            orphans.append(Orphan(track, kind, OrphanPhase.HELD, hold))
+            phase = OrphanPhase.SUSPECTED if hold in UNRIPE else OrphanPhase.HELD
+            orphans.append(Orphan(track, kind, phase, hold))
             continue
         destroys.append(_verdict_job(account, track, kind, now))
         orphans.append(Orphan(track, kind, OrphanPhase.DESTROYING))
-    return Plan(account=account.name, orphans=tuple(orphans), destroys=tuple(destroys), allowed=allowed)
+    return Plan(account=account.name, orphans=tuple(orphans), destroys=tuple(destroys), allowed=sweep.allowed)
+
+
+def guards_of_verdict(
+    account: Account,
+    track: Track,
+    settings: Settings,
+    authority: Authority,
+    window: Window,
+    now: datetime,
+    *,
+    snapshot_is_fresh: bool,
+) -> tuple[Guard, ...]:
+    """Every guard that `plan` asks before it has this instance destroyed, in its order, the ones behind the first that holds too."""
+    made = plan(account, settings, authority, window, now, snapshot_is_fresh=snapshot_is_fresh)
+    before_it = [
+        job for job in made.destroys if _costliest_first(account.tracks[job.instance_id]) < _costliest_first(track)
+    ]
+    sweep = _Sweep.of(account, settings, authority, window, now, snapshot_is_fresh=snapshot_is_fresh)
+    return tuple(sweep.guards(track, before_it=len(before_it)))
+
+
+UNRIPE = frozenset({HoldReason.SIGHTINGS, HoldReason.GRACE})
+"""What only time and further snapshots bring."""
+
+
+@frozen
+class _Sweep:
+    """What is the same for all orphans of one sweep."""
+
+    account: Account
+    authority: Authority
+    rules: OrphanSettings
+    now: datetime
+    settled: bool
+    fresh: bool
+    allowed: int
+    limit: HoldReason
+
+    @classmethod
+    def of(
+        cls,
+        account: Account,
+        settings: Settings,
+        authority: Authority,
+        window: Window,
+        now: datetime,
+        *,
+        snapshot_is_fresh: bool,
+    ) -> _Sweep:
+        rules = settings.orphans
+        present = sum(is_present(track) for track in account.tracks.values())
+        allowed, limit = blast_limit(present, window, rules)
+        settled = is_settled(account.fleet, sightings=rules.sightings, grace_seconds=rules.grace, now=now)
+        return cls(account, authority, rules, now, settled, snapshot_is_fresh, allowed, limit)
+
+    def guards(self, track: Track, *, before_it: int) -> Iterator[Guard]:
+        """All guards of a verdict; `before_it`: how many this sweep has destroyed before this one."""
+        rules = self.rules
+        yield Guard(HoldReason.SIGHTINGS, track.kind_sightings < rules.sightings)
+        yield Guard(HoldReason.GRACE, self.now - track.first_seen_at < timedelta(seconds=rules.grace))
+        yield from standing_guards(self.account, track, DestroyOrigin.VERDICT, self.authority, rules)
+        yield Guard(HoldReason.FLEET_JUMP, not self.settled)
+        yield Guard(HoldReason.STALE_SNAPSHOT, not self.fresh)
+        yield Guard(self.limit, before_it >= self.allowed)
+
+
+def _condemned(account: Account) -> Iterator[Track]:
+    return (track for track in account.tracks.values() if is_present(track) and track.kind is not None)
 
 
 def _costliest_first(track: Track) -> tuple[float, str]:
     price = track.instance.price_per_hour
     return (-price if price is not None else 0.0, track.instance.id)
-
-
-def _unripe(track: Track, rules: OrphanSettings, now: datetime) -> HoldReason | None:
-    if track.kind_sightings < rules.sightings:
-        return HoldReason.SIGHTINGS
-    if now - track.first_seen_at < timedelta(seconds=rules.grace):
-        return HoldReason.GRACE
-    return None
 
 
 def _verdict_job(account: Account, track: Track, kind: OrphanKind, now: datetime) -> DestroyJob:
@@ -565,7 +656,14 @@ def _verdict_job(account: Account, track: Track, kind: OrphanKind, now: datetime
 def may_send(
     account: Account, job: DestroyJob, authority: Authority, settings: OrphanSettings, now: datetime
 ) -> HoldReason | None:
-    """The guard that holds the next request of a destroy job, None if it may be sent.
+    """The guard that holds the next request of a destroy job, None if it may be sent."""
+    return first_hold(guards_of_request(account, job, authority, settings))
+
+
+def guards_of_request(
+    account: Account, job: DestroyJob, authority: Authority, settings: OrphanSettings
+) -> Iterator[Guard]:
+    """Every guard that the next request of a destroy job must pass, in order.
 
     Asked again before every request: a freeze, an exemption or a session that came alive since the job was recorded
     holds it. Sightings, grace and limits were reached when it was recorded.
@@ -581,13 +679,12 @@ def may_send(
             ever_seen=False,
         )
     # The first sweeps only look; a job that an earlier run recorded had its evidence and goes on.
-    hold = first_hold(account, track, job.origin, evolve(authority, observing=0), settings)
-    if hold is not None or job.origin is DestroyOrigin.COMMAND:
-        return hold
-    if _is_of_a_backup(account, job):
-        return HoldReason.OBSERVING
+    yield from standing_guards(account, track, job.origin, evolve(authority, observing=0), settings)
+    if job.origin is DestroyOrigin.COMMAND:
+        return
+    yield Guard(HoldReason.OBSERVING, _is_of_a_backup(account, job))
     # A verdict that the newest snapshots do not give any more is taken back: the twin of a duplicate may be gone since.
-    return None if is_present(track) and track.kind is not None else HoldReason.LAST_LOOK
+    yield Guard(HoldReason.LAST_LOOK, not is_present(track) or track.kind is None)
 
 
 def _is_of_a_backup(account: Account, job: DestroyJob) -> bool:

@@ -32,11 +32,12 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "events": Entry("events", "The audit trail; --follow for what comes."),
         "orphans": Entry("orphans", "Instances that should not be, and what is done about them."),
         "plan": Entry("orphans", "What a sweep would do now, and why."),
+        "explain": Entry("explain", "Why one instance stays, goes, or waits."),
     },
     "Machines": {
         "offers": Entry("offers", "The market now, filtered and sorted."),
         "sessions": Entry("sessions", "List, show, create, register, extend and end sessions."),
-        "instances": Entry("instances", "List, destroy, exempt and unexempt instances."),
+        "instances": Entry("instances", "List, adopt, destroy, exempt and unexempt instances."),
     },
     "Trying it out": {
         "demo": Entry("demo", "The daemon against the built-in simulator, with troubles on."),

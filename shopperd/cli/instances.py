@@ -10,7 +10,7 @@ from shopperd.cli.output import money, printable, show_json, show_line, show_nex
 
 @click.group()
 def instances() -> None:
-    """What the marketplaces bill: list, destroy, exempt and unexempt instances."""
+    """What the marketplaces bill: list, adopt, destroy, exempt and unexempt instances."""
 
 
 @instances.command("list")
@@ -53,6 +53,28 @@ def _where(address: str | None, port: int | None) -> str:
     if address is None:
         return ""
     return address if port is None else f"{address}:{port}"
+
+
+@instances.command()
+@click.argument("account")
+@click.argument("instance")
+@click.option("--session", "session_id", help="A session that waits for a machine; else the tag's, or a new one.")
+@click.option("--lifetime", metavar="DURATION", help="Such as 12h, from now; the session is ended then.")
+@click.option("--reason", default="adopted by hand", show_default=True, help="For the audit trail.")
+@as_json
+def adopt(
+    account: str, instance: str, session_id: str | None, lifetime: str | None, reason: str, as_json: bool
+) -> None:
+    """Give an instance that carries our tag to a session, which then claims it: it is no orphan any more.
+
+    \b
+    Examples:
+      shopperd instances adopt vast-main 41000001 --lifetime 12h --reason "it was made before the restore"
+      shopperd instances adopt vast-main 41000001 --session 6d0c7f1e-8f0b-4c5e-9a55-1c9a3d1f0b7a
+    """
+    body = {"reason": reason, "session_id": session_id, "lifetime": lifetime}
+    told = client().post("instances", account, instance, "adopt", body=body)
+    show_json(told) if as_json else show_line(f"{told['id']} belongs to session {told['session_id']} now")
 
 
 @instances.command()

@@ -78,6 +78,15 @@ def current_plan(
 ) -> tuple[Plan, Account, int]:
     """What a sweep would do now, recording nothing; also how many sweeps still only look."""
     known = load(conn, account, settings, now)
+    authority, window = bounds_of_sweep(conn, account, settings, authority, now)
+    made = plan(known, settings, authority, window, now, snapshot_is_fresh=fresh)
+    return made, known, authority.observing
+
+
+def bounds_of_sweep(
+    conn: Connection, account: AccountSettings, settings: Settings, authority: Authority, now: datetime
+) -> tuple[Authority, Window]:
+    """What bounds a sweep of an account: sweeps that still only look, and verdicts that were carried out lately."""
     observing = meta.get(conn, observing_key(account.name), settings.orphans.observe_sweeps)
     left = observing if isinstance(observing, int) else settings.orphans.observe_sweeps
     same_sweep = timedelta(seconds=settings.jobs.sweep.interval * SAME_SWEEP_SHARE)
@@ -85,8 +94,7 @@ def current_plan(
         last_sweep=destroys.verdicts_since(conn, account.name, now - same_sweep),
         last_hour=destroys.verdicts_since(conn, account.name, now - timedelta(hours=1)),
     )
-    authority = evolve(authority, observing=left)
-    return plan(known, settings, authority, window, now, snapshot_is_fresh=fresh), known, left
+    return evolve(authority, observing=left), window
 
 
 def record_plan(

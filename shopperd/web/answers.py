@@ -14,6 +14,8 @@ import msgspec
 from aiohttp import web
 from attrs import fields, frozen
 
+from shopperd import reasons
+from shopperd.explanation import Explanation
 from shopperd.model import (
     DestroyJob,
     DestroyOrigin,
@@ -28,7 +30,7 @@ from shopperd.model import (
     SessionState,
     Track,
 )
-from shopperd.reconcile import Orphan
+from shopperd.reconcile import Guard, Orphan
 from shopperd.redaction import redact
 
 T = TypeVar("T")
@@ -86,7 +88,7 @@ class SessionWithEvents(SessionAnswer):
 
 @frozen(slots=False)
 class InstanceAnswer:
-    """A rented machine. `session_id` is the session that its tag names, or that it is bound to if the tag was lost."""
+    """A rented machine. `session_id` is the session that it is bound to, else the one that its tag names."""
 
     account: str
     provider: str
@@ -154,9 +156,11 @@ class MarketPricesAnswer:
 
 @frozen(slots=False)
 class OrphanAnswer:
-    """An instance that should not be; `hold_reason` is the guard that it waits for, null if none holds it.
+    """An instance that should not be.
 
-    `attempts` and `stuck` are of its destroy: how often it was asked for, and whether a person should look at the machine.
+    Attributes:
+        hold_reason: the guard that it waits for, null if none holds it; `hold_detail` says the same in words.
+        attempts, stuck: of its destroy: how often it was asked for, and whether a person should look at the machine.
     """
 
     account: str
@@ -168,6 +172,7 @@ class OrphanAnswer:
     sightings: int
     price_per_hour: float | None
     hold_reason: HoldReason | None
+    hold_detail: str | None
     attempts: int
     stuck: bool
 
@@ -194,6 +199,64 @@ class DestroyAnswer:
     next_attempt_at: datetime
     stuck: bool
     last_error: str | None
+
+
+@frozen(slots=False)
+class SightingsAnswer:
+    """How often complete snapshots in a row held or missed a machine.
+
+    Attributes:
+        in_a_row: snapshots that held it; the count stops at 3.
+        absences: those since it was last seen that did not hold it.
+        agreeing: those that agree on the verdict in `kind`; `needed`: so many must.
+        orphan_since: when that verdict was first given.
+    """
+
+    first_seen_at: datetime
+    last_seen_at: datetime
+    in_a_row: int
+    absences: int
+    agreeing: int
+    needed: int
+    orphan_since: datetime | None
+    gone_at: datetime | None
+
+
+@frozen(slots=False)
+class RuleAnswer:
+    """A guard that a destroy must pass: what must be so, whether it holds the destroy now, and why or how to change it if so."""
+
+    rule: HoldReason
+    requires: str
+    holds: bool
+    detail: str | None
+    remedy: str | None
+
+
+@frozen(slots=False)
+class ExplainAnswer:
+    """Why an instance stays, or goes, or waits.
+
+    Attributes:
+        kind: the verdict on it now, null if it may stay; `because` says why.
+        phase: null if no destroy of it is wanted.
+        rules: what its destroy must pass, in the order in which it is asked.
+        first_hold: the first of them that holds, or what its destroy waits for.
+    """
+
+    account: str
+    instance_id: str
+    summary: str
+    would_change: str
+    kind: OrphanKind | None
+    because: str | None
+    phase: OrphanPhase | None
+    first_hold: HoldReason | None
+    sightings: SightingsAnswer
+    rules: Sequence[RuleAnswer]
+    instance: InstanceAnswer
+    session: SessionAnswer | None
+    destroy: DestroyAnswer | None
 
 
 _OF_EVENT = tuple(attribute.name for attribute in fields(EventAnswer))
@@ -235,11 +298,11 @@ def session_with_events(session: Session, track: Track | None, trail: Sequence[E
 
 
 def instance_answer(track: Track, bound_to: UUID | None, last_seen_at: datetime) -> InstanceAnswer:
-    """A machine. `bound_to`: the session that it is bound to by its id, for one whose tag names none."""
+    """A machine. `bound_to`: the session that it is bound to by its id, if it is to one."""
     told = {name: getattr(track.instance, name) for name in _OF_MACHINE}
     return InstanceAnswer(
         **told,
-        session_id=track.instance.session_id or bound_to,
+        session_id=bound_to or track.instance.session_id,
         first_seen_at=track.first_seen_at,
         last_seen_at=last_seen_at,
         exempt=track.exempt,
@@ -265,6 +328,7 @@ def orphan_answer(orphan: Orphan) -> OrphanAnswer:
         sightings=track.kind_sightings,
         price_per_hour=track.instance.price_per_hour,
         hold_reason=orphan.hold,
+        hold_detail=None if orphan.hold is None else reasons.HOLDS[orphan.hold].hold,
         attempts=orphan.attempts,
         stuck=orphan.stuck,
     )
@@ -285,4 +349,44 @@ def destroy_answer(job: DestroyJob, *, stuck: bool) -> DestroyAnswer:
         next_attempt_at=job.next_attempt_at,
         stuck=stuck,
         last_error=None if job.last_error is None else redact(job.last_error),
+    )
+
+
+def explain_answer(told: Explanation, sightings_needed: int) -> ExplainAnswer:
+    """Why an instance stays, or goes, or waits."""
+    track, session, judgement = told.track, told.session, told.judgement
+    return ExplainAnswer(
+        account=track.instance.account,
+        instance_id=track.instance.id,
+        summary=redact(told.summary),
+        would_change=told.would_change,
+        kind=None if judgement is None else judgement.kind,
+        because=None if judgement is None else judgement.because,
+        phase=told.phase,
+        first_hold=told.hold,
+        sightings=SightingsAnswer(
+            first_seen_at=track.first_seen_at,
+            last_seen_at=told.last_seen_at,
+            in_a_row=track.sightings,
+            absences=track.absences,
+            agreeing=track.kind_sightings,
+            needed=sightings_needed,
+            orphan_since=track.orphan_since,
+            gone_at=track.gone_at,
+        ),
+        rules=[_rule_answer(guard) for guard in told.guards],
+        instance=instance_answer(track, session.id if session is not None and told.bound else None, told.last_seen_at),
+        session=None if session is None else session_answer(session, track if told.bound else None),
+        destroy=None if told.job is None else destroy_answer(told.job, stuck=told.stuck),
+    )
+
+
+def _rule_answer(guard: Guard) -> RuleAnswer:
+    words = reasons.HOLDS[guard.reason]
+    return RuleAnswer(
+        rule=guard.reason,
+        requires=words.rule,
+        holds=guard.holds,
+        detail=words.hold if guard.holds else None,
+        remedy=words.remedy if guard.holds else None,
     )

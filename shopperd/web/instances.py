@@ -14,11 +14,13 @@ from shopperd.attempts import is_stuck
 from shopperd.control import NotFound
 from shopperd.jobs.knowledge import last_complete_at
 from shopperd.model import InstanceState, Ownership, Track
+from shopperd.reconcile import holds_binding
+from shopperd.settings import Duration
 from shopperd.sightings import last_seen
 from shopperd.store import instances, sessions
-from shopperd.web.answers import InstanceAnswer, ListAnswer, answer, destroy_answer, instance_answer
-from shopperd.web.door import API, DOOR
-from shopperd.web.reading import Cursor, Limit, NoQuery, ReasonBody, Word, read_body, read_query
+from shopperd.web.answers import InstanceAnswer, ListAnswer, answer, destroy_answer, explain_answer, instance_answer
+from shopperd.web.door import API, DOOR, Door
+from shopperd.web.reading import Cursor, Limit, NoQuery, ReasonBody, Sentence, Word, read_body, read_query
 
 routes = web.RouteTableDef()
 
@@ -39,6 +41,37 @@ async def list_instances(request: web.Request) -> web.Response:
     """The instances that are not proven gone, foreign ones too."""
     asked = read_query(request, InstancesQuery)
     return answer(await request.app[DOOR].context.store.run(_page, asked))
+
+
+@frozen
+class AdoptBody:
+    """Which session takes the machine: left out, the one that its tag names, or a new one."""
+
+    reason: Sentence
+    session_id: UUID | None = None
+    lifetime: Duration | None = None
+
+
+@routes.get(f"{API}/instances/{{account}}/{{id}}/explain")
+async def explain(request: web.Request) -> web.Response:
+    """Which rule condemns or spares an instance, what holds its destroy, and what would change that."""
+    read_query(request, NoQuery)
+    door = request.app[DOOR]
+    told = await door.control.explain(request.match_info["account"], request.match_info["id"])
+    return answer(explain_answer(told, door.context.settings.orphans.sightings))
+
+
+@routes.post(f"{API}/instances/{{account}}/{{id}}/adopt")
+async def adopt(request: web.Request) -> web.Response:
+    """Give an instance with our tag to a session, which then claims it."""
+    door = request.app[DOOR]
+    read_query(request, NoQuery)
+    asked = await read_body(request, AdoptBody)
+    account, instance_id = request.match_info["account"], request.match_info["id"]
+    await door.control.adopt(
+        account, instance_id, asked.reason, session_id=asked.session_id, lifetime_seconds=asked.lifetime
+    )
+    return await _answer_of(door, account, instance_id)
 
 
 @routes.post(f"{API}/instances/{{account}}/{{id}}/destroy")
@@ -71,6 +104,10 @@ async def _set_exempt(request: web.Request, *, exempt: bool) -> web.Response:
     asked = await read_body(request, ReasonBody)
     account, instance_id = request.match_info["account"], request.match_info["id"]
     await door.control.exempt(account, instance_id, asked.reason, exempt=exempt)
+    return await _answer_of(door, account, instance_id)
+
+
+async def _answer_of(door: Door, account: str, instance_id: str) -> web.Response:
     found = await door.context.store.run(_one, account, instance_id)
     if found is None:
         raise NotFound(f"account {account} has no instance {instance_id!r} any more")
@@ -95,15 +132,17 @@ def _one(conn: Connection, account: str, instance_id: str) -> InstanceAnswer | N
 
 
 def _told(conn: Connection, tracks: Sequence[Track]) -> list[InstanceAnswer]:
-    untagged: dict[str, list[str]] = defaultdict(list)
+    by_account: dict[str, list[Track]] = defaultdict(list)
     for track in tracks:
-        if track.instance.session_id is None:
-            untagged[track.instance.account].append(track.instance.id)
-    bound: dict[tuple[str, str], UUID] = {
-        (account, instance_id): session.id
-        for account, ids in untagged.items()
-        for instance_id, session in sessions.bound(conn, account, ids).items()
-    }
+        by_account[track.instance.account].append(track)
+    bound: dict[tuple[str, str], UUID] = {}
+    for account, own in by_account.items():
+        owners = sessions.bound(conn, account, [track.instance.id for track in own])
+        for track in own:
+            owner = owners.get(track.instance.id)
+            # A session that is over names the machine only where no tag does.
+            if owner is not None and (track.instance.session_id is None or holds_binding(owner)):
+                bound[account, track.instance.id] = owner.id
     return [
         instance_answer(
             track,

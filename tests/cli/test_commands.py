@@ -221,6 +221,28 @@ class TestInstances:
         assert "not exempt" in run("instances", "unexempt", "main", "7").output
         assert not told(run("instances", "unexempt", "main", "7", "--json"))["exempt"]
 
+    def test_a_machine_is_adopted(self, served: Served, run: Run) -> None:
+        served.do(lambda deployment: deployment.orphan("7", 1))
+        adopted = told(run("instances", "adopt", "main", "7", "--lifetime", "1h", "--json"))
+        assert adopted["ownership"] == "ours"
+        assert f"7 belongs to session {adopted['session_id']} now" in run("instances", "adopt", "main", "7").stdout
+        assert run("instances", "adopt", "main", "404").exit_code == 1
+
+    def test_an_explanation_tells_sightings_rules_and_what_would_change_it(self, served: Served, run: Run) -> None:
+        served.do(lambda deployment: deployment.orphan("7", 1, kind_sightings=2, tag="\x1b[2J\u202eevil"))
+        result = run("explain", "main", "7")
+        assert result.exit_code == 0
+        assert "held: too few complete snapshots" in result.stdout.splitlines()[0]
+        assert "sightings\t2 of 3 agree; missed by 0 since" in result.stdout
+        assert "sightings\tHOLDS (first)\tenough complete snapshots" in result.stdout
+        assert "grace\tholds\t" in result.stdout
+        assert "frozen\tpasses\tthe kill switch is off" in result.stdout
+        assert "what would change it: wait for the next snapshots (orphans.sightings)" in result.stdout
+        assert "\x1b" not in result.output
+        assert "\u202e" not in result.output
+        assert told(run("explain", "main", "7", "--json"))["first_hold"] == "sightings"
+        assert run("explain", "main", "404").exit_code == 1
+
 
 class TestMarketAndOrphans:
     def test_offers_are_filtered_and_sorted(self, served: Served, run: Run) -> None:

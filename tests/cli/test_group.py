@@ -12,11 +12,11 @@ from shopperd.cli.group import SECTIONS, shopperd
 
 COMMANDS = {
     *("run", "check", "status", "accounts", "sessions", "instances", "offers", "orphans", "plan", "events"),
-    *("freeze", "unfreeze", "simulator", "demo"),
+    *("freeze", "unfreeze", "simulator", "demo", "explain"),
 }
 SUBCOMMANDS = {
     "sessions": {"list", "show", "create", "register", "extend", "end"},
-    "instances": {"list", "destroy", "exempt", "unexempt"},
+    "instances": {"list", "adopt", "destroy", "exempt", "unexempt"},
 }
 
 

@@ -4,7 +4,7 @@ import io
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shopperd.cli import output
@@ -92,6 +92,7 @@ def test_colours_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b[32m" not in terminal.getvalue()
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), st.text() | st.floats(allow_nan=False, allow_infinity=False)))
 def test_json_is_equal_and_harmless(value: dict[str, object]) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -305,8 +305,8 @@ LOOKING = (
         source="LESSONS E9, K2",
         what="Every session that ends in the ordinary way is alerted on as an orphan while its machine shuts down.",
         file="reconcile.py",
-        before="        return None if job is not None and job.origin is DestroyOrigin.COMMAND else OrphanKind.ENDED\n",
-        after="        return OrphanKind.ENDED\n",
+        before="        return _ENDED_BY_COMMAND if job is not None and job.origin is DestroyOrigin.COMMAND else _ENDED_UNDONE\n",
+        after="        return _ENDED_UNDONE\n",
         killed_by=tests(
             JOBS, "test_a_machine_of_a_session_that_was_ended_by_command_is_no_orphan_while_its_destroy_works"
         ),

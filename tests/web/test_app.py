@@ -21,6 +21,8 @@ ROUTES = [
     ("POST", f"/api/v1/sessions/{ID}/end"),
     ("POST", f"/api/v1/sessions/{ID}/extend"),
     ("GET", "/api/v1/instances"),
+    ("GET", "/api/v1/instances/main/7/explain"),
+    ("POST", "/api/v1/instances/main/7/adopt"),
     ("POST", "/api/v1/instances/main/7/destroy"),
     ("POST", "/api/v1/instances/main/7/exempt"),
     ("POST", "/api/v1/instances/main/7/unexempt"),

@@ -10,7 +10,7 @@ from tests.web.deployment import Deployment
 
 FIELDS = {
     *("account", "instance_id", "session_id", "kind", "phase", "first_seen_at", "sightings", "price_per_hour"),
-    *("hold_reason", "attempts", "stuck"),
+    *("hold_reason", "hold_detail", "attempts", "stuck"),
 }
 
 
