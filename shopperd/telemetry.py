@@ -196,6 +196,8 @@ class Metrics:
             self.orphan_usd_per_hour,
             self.destroys_pending,
             self.destroys_stuck,
+            self.destroys_held,
+            self.fleet_unsettled,
             self.destroy_oldest_age_seconds,
             self.sessions_lost_total,
             self.spend_usd_per_hour,
@@ -310,6 +312,21 @@ class Metrics:
             "more slowly, for ever: look for destroy.stuck in `shopperd events` and at the machine at the provider.",
             _ACCOUNT,
         )
+        self.destroys_held = self._gauge(
+            "destroys_held",
+            "Pending destroys whose newest try was held by a guard: see `shopperd explain` for which, and holds for how many each holds.",
+            _ACCOUNT,
+        )
+        self.fleet_unsettled = self._gauge(
+            "fleet_unsettled",
+            "1 while most of the account's instances came or went at once and that has not settled: verdicts and losses are held. "
+            "Look at the provider's account page; commands go on.",
+            _ACCOUNT,
+        )
+        self.orphan_bound_seconds = self._gauge(
+            "orphan_bound_seconds",
+            "How soon an orphan is gone with the settings in force while its provider is healthy; compare orphan_oldest_age_seconds.",
+        )
         self.destroy_oldest_age_seconds = self._gauge(
             "destroy_oldest_age_seconds",
             "Time since the oldest pending destroy was asked for, 0 if there is none. If it grows, see "
@@ -418,6 +435,10 @@ class Metrics:
             ("operation",),
             _STORE_BUCKETS,
         )
+        self.store_ok = self._gauge(
+            "store_ok",
+            "1 if the store can be relied on. 0: nothing is created or destroyed until it can; `shopperd status` says what is wrong.",
+        )
         self.store_spooled = self._gauge(
             "store_spooled",
             "Accepted creates that wait in the spool because the store does not take them; nothing is created or destroyed meanwhile. "
@@ -445,6 +466,11 @@ class Metrics:
             self.config_reloads_total.labels(outcome)
         self.build_info = self._gauge("build_info", "Always 1; its labels tell what runs.", ("version", "python"))
         self.build_info.labels(__version__, platform.python_version()).set(1)
+        self.clock_jumped_seconds = self._gauge(
+            "clock_jumped_seconds",
+            "How far the wall clock has moved against the steady one since the start, forward if positive. Some hours: the machine "
+            "slept, or its time was set; graces and deadlines follow the wall clock, so see that it is right.",
+        )
         self.event_loop_lag_seconds = self._gauge(
             "event_loop_lag_seconds",
             "How late the event loop woke up at the last look. Above a second: the machine is short of CPU or something blocks.",

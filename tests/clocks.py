@@ -29,6 +29,10 @@ class FakeClock:
     def advance(self, seconds: float) -> None:
         self._seconds += seconds
 
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock alone."""
+        self._start += timedelta(seconds=seconds)
+
     async def sleep(self, seconds: float) -> None:
         if seconds <= 0:
             await asyncio.sleep(0)

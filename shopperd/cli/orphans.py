@@ -19,6 +19,8 @@ def _show_orphans(rows: list[dict[str, Any]]) -> None:
             "PHASE": ("phase", str),
             "HELD BY": ("hold_reason", lambda reason: reason or ""),
             "SIGHTINGS": ("sightings", str),
+            "ATTEMPTS": ("attempts", str),
+            "STUCK": ("stuck", lambda stuck: "stuck" if stuck else ""),
             "FIRST SEEN": ("first_seen_at", str),
             "USD/H": ("price_per_hour", money),
             "SESSION": ("session_id", lambda id_: id_ or ""),

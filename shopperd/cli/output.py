@@ -116,7 +116,7 @@ def _show_on_terminal(titles: Sequence[str], lines: Sequence[Sequence[str]], emp
     Console(file=sys.stdout, width=LINE_CHARS_MAX, highlight=False, markup=False).print(table)
 
 
-_NUMBERS = frozenset({"USD/H", "AGE", "GPUS", "VRAM", "SIGHTINGS", "INST", "SESS", "ORPH", "DESTR"})
+_NUMBERS = frozenset({"USD/H", "AGE", "GPUS", "VRAM", "SIGHTINGS", "INST", "SESS", "ORPH", "DESTR", "STUCK"})
 _STYLES = {
     "running": "green",
     "ok": "green",
@@ -125,6 +125,9 @@ _STYLES = {
     "lost": "red",
     "destroying": "red",
     "held": "yellow",
+    "stuck": "red",
+    "HOLDS (first)": "red",
+    "holds": "yellow",
     "starting": "yellow",
     "creating": "yellow",
     "ending": "yellow",

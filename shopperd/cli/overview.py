@@ -9,6 +9,9 @@ import click
 from shopperd.cli.options import as_json, client
 from shopperd.cli.output import money, printable, seconds, show_json, show_line, show_table
 
+JOB_LINES_MAX = 5
+"""An outage fails every job; they all say the same, and the rest of the screen is needed."""
+
 
 def _holds(holds: list[dict[str, Any]]) -> str:
     return ", ".join(f"{hold['count']} {hold['reason']}" for hold in holds)
@@ -25,6 +28,7 @@ def _show_accounts(rows: list[dict[str, Any]]) -> None:
             "SESS": ("sessions", str),
             "ORPH": ("orphans", str),
             "DESTR": ("destroys_pending", str),
+            "STUCK": ("destroys_stuck", str),
             "USD/H": ("burn_per_hour", money),
             "HOLDS": ("holds", _holds),
         },
@@ -67,18 +71,28 @@ def status(as_json: bool) -> None:
         show_line("REPORT MODE: orphans are told and not destroyed (orphans.mode).", colour="yellow")
     if not told["store"]["ok"]:
         show_line(f"STORE: {told['store']['problem']}. Nothing is acted on until it is well.", colour="red")
+    if told["store"]["spooled"]:
+        show_line(
+            f"SPOOL: {told['store']['spooled']} accepted creates wait until the store takes them; nothing is acted on meanwhile.",
+            colour="red",
+        )
     click.echo()
     _show_accounts(told["accounts"])
     _show_troubles(told["accounts"])
     click.echo()
     held = sum(account["destroys_held"] for account in told["accounts"])
     show_line(
-        f"burn {money(told['burn_per_hour'])} USD per hour; {told['destroys_pending']} destroys pending, {held} held"
+        f"burn {money(told['burn_per_hour'])} USD per hour; {told['destroys_pending']} destroys pending, {held} held, "
+        f"{told['destroys_stuck']} stuck"
     )
+    if told["destroys_stuck"]:
+        show_line("look at the stuck ones at their marketplace: `shopperd orphans`, `shopperd explain`", colour="red")
     show_line(f"an orphan is gone within {seconds(told['orphan_bound_seconds'])} while its provider is healthy")
-    for job in told["jobs"]:
-        if job["ok"] is False:
-            show_line(f"job {job['job']} {job['account']}: {job['detail']}"[:200], colour="yellow")
+    failed = [job for job in told["jobs"] if job["ok"] is False]
+    for job in failed[:JOB_LINES_MAX]:
+        show_line(f"job {job['job']} {job['account']}: {job['detail']}"[:200], colour="yellow")
+    if len(failed) > JOB_LINES_MAX:
+        show_line(f"and {len(failed) - JOB_LINES_MAX} more jobs failed: `shopperd status --json`", colour="yellow")
 
 
 @click.command()

@@ -108,6 +108,7 @@ class Context:
         unrecorded: sessions whose machine is known to this process alone: neither the store nor the spool took its id.
         in_flight: requests that go on after the run that sent them; a stop waits for them.
         acts_until: by the monotonic clock, until when this process may act on a store that others can open too.
+        wall_ahead_at_start: see `wall_ahead_seconds`.
         frozen: the kill switch as last read from the store; the store is the truth.
         stopping: no new work is begun.
     """
@@ -126,6 +127,15 @@ class Context:
     acts_until: float = math.inf
     frozen: bool = False
     stopping: bool = False
+    wall_ahead_at_start: float = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.wall_ahead_at_start = self.wall_ahead_seconds
+
+    @property
+    def wall_ahead_seconds(self) -> float:
+        """How far the wall clock is ahead of the steady one, whose zero says nothing: only its changes do."""
+        return self.clock.now().timestamp() - self.clock.monotonic()
 
     def spawn(self, work: Coroutine[None, None, None], name: str) -> None:
         """Have a request go on after the run that sends it, in the log context of that run."""

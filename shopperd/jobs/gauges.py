@@ -9,8 +9,8 @@ from datetime import datetime
 from shopperd.attempts import is_stuck
 from shopperd.jobs.context import AccountAtWork, Context
 from shopperd.model import HoldReason, InstanceState, OrphanKind, OrphanPhase, Ownership, SessionState
-from shopperd.reconcile import Account, Orphan, Plan, held_reasons
-from shopperd.sightings import is_present
+from shopperd.reconcile import Account, Orphan, Plan, held_reasons, published_bound_seconds
+from shopperd.sightings import is_present, is_settled
 
 SHOWN_STATES = tuple(state for state in SessionState if state not in (SessionState.ENDED, SessionState.FAILED))
 """Over is over: ended and failed sessions are rows of the store, not a state of the fleet."""
@@ -37,6 +37,9 @@ def show_account(context: Context, account: AccountAtWork, known: Account) -> No
     burn = sum(track.instance.price_per_hour or 0.0 for track in present)
     metrics.spend_usd_per_hour.labels(**labels).set(burn)
     account.burn_per_hour = burn
+    rules = context.settings.orphans
+    settled = is_settled(known.fleet, sightings=rules.sightings, grace_seconds=rules.grace, now=context.clock.now())
+    metrics.fleet_unsettled.labels(**labels).set(0 if settled else 1)
     account.instances = len(present)
     account.sessions = sum(session.state.live for session in own)
     show_destroys(context, account, known)
@@ -49,6 +52,8 @@ def show_destroys(context: Context, account: AccountAtWork, known: Account) -> N
     now, rules = context.clock.now(), context.settings.destroys
     account.destroys_stuck = sum(is_stuck(job, rules, now) for job in known.jobs.values())
     context.metrics.destroys_stuck.labels(**account.labels).set(account.destroys_stuck)
+    held = sum(job.hold is not None for job in known.jobs.values())
+    context.metrics.destroys_held.labels(**account.labels).set(held)
     oldest = max(((now - job.requested_at).total_seconds() for job in known.jobs.values()), default=0.0)
     context.metrics.destroy_oldest_age_seconds.labels(**account.labels).set(max(0.0, oldest))
 
@@ -90,6 +95,10 @@ def refresh_ages(context: Context) -> None:
     metrics.frozen.set(1 if context.frozen else 0)
     metrics.store_spooled.set(len(context.spool.waiting) if context.spool is not None else 0)
     metrics.creates_unrecorded.set(len(context.unrecorded))
+    metrics.store_ok.set(1 if context.store.problem is None else 0)
+    metrics.orphan_bound_seconds.set(published_bound_seconds(context.settings))
+    # Whole milliseconds: below that it is what two clocks read one after the other differ by.
+    metrics.clock_jumped_seconds.set(round(context.wall_ahead_seconds - context.wall_ahead_at_start, 3))
     newest_market: dict[str, float] = {}
     for account in context.accounts.values():
         age = math.inf if account.last_complete_at is None else (now - account.last_complete_at).total_seconds()

@@ -10,11 +10,12 @@ from attrs import evolve
 from click.testing import Result
 
 from shopperd.cli.client import Client
+from shopperd.jobs.runner import Runner
 from shopperd.model import InstanceState, Session, SessionState
 from shopperd.store import destroys, sessions
 from tests.cli.conftest import Run, command
 from tests.cli.served import Served, Stranger
-from tests.web.deployment import offer
+from tests.web.deployment import CountingJob, Deployment, offer
 
 NOBODY = "00000000-0000-4000-8000-00000000dead"
 
@@ -49,6 +50,33 @@ class TestOverview:
         result = run("status")
         assert "FROZEN since 2026-11-22T22:00:00Z: a\\x1b[2Jdrill." in result.output.splitlines()[1]
         assert "\x1b" not in result.output
+
+    def test_stuck_destroys_are_told_with_where_to_look(self, served: Served, run: Run) -> None:
+        served.do(lambda deployment: deployment.orphan("7", 1))
+        run("instances", "destroy", "main", "7", "--yes")
+
+        def stick(deployment: Deployment) -> None:
+            job = deployment.store.run_sync(destroys.for_instance, "main", "7")
+            assert job is not None
+            deployment.store.run_sync(destroys.update, evolve(job, attempts=20))
+
+        served.do(stick)
+        assert "1 destroys pending, 0 held, 1 stuck" in run("status").stdout
+        assert lines(run("accounts"))[0][8] == "1"
+        (line,) = lines(run("orphans"))
+        assert line[6:8] == ["20", "stuck"]
+
+    def test_an_outage_that_fails_every_job_still_fits_one_screen(self, served: Served, run: Run) -> None:
+        def fail(deployment: Deployment) -> None:
+            for number in range(30):
+                runner = Runner(CountingJob("status", f"a{number}"), deployment.context)
+                runner.last_ok, runner.last_sentence = False, "no answer"
+                deployment.schedule.add(runner)
+
+        served.do(fail)
+        result = run("status")
+        assert len(result.output.splitlines()) <= 24
+        assert "and 25 more jobs failed" in result.stdout
 
     def test_json_is_what_the_api_says(self, run: Run) -> None:
         assert told(run("status", "--json"))["burn_per_hour"] == 0

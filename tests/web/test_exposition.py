@@ -46,6 +46,22 @@ async def test_ages_are_brought_up_to_date_before_they_are_read(client: Client, 
     assert found["shopperd_snapshot_age_seconds", (("account", "main"), ("provider", "vastai"))] == 15
 
 
+async def test_what_alerts_look_at_is_told_from_the_start(client: Client, deployment: Deployment) -> None:
+    found = await scrape(client)
+    account = (("account", "main"), ("provider", "vastai"))
+    assert found["shopperd_store_ok", ()] == 1
+    assert found["shopperd_orphan_bound_seconds", ()] == 300 + 4 * 120 + 3 + 10
+    assert found["shopperd_clock_jumped_seconds", ()] == 0
+    assert found["shopperd_destroys_held", account] == found["shopperd_fleet_unsettled", account] == 0
+
+
+async def test_time_that_goes_by_is_no_jump_and_a_clock_that_is_set_is(client: Client, deployment: Deployment) -> None:
+    deployment.clock.advance(3600)
+    assert (await scrape(client))["shopperd_clock_jumped_seconds", ()] == 0
+    deployment.clock.jump(-7200)
+    assert (await scrape(client))["shopperd_clock_jumped_seconds", ()] == -7200
+
+
 async def test_requests_are_counted_by_the_pattern_of_their_route(client: Client) -> None:
     await client.get("/api/v1/sessions/00000000-0000-4000-8000-000000000001")
     await client.get("/api/v1/sessions/another")
