@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from shopperd.explanation import Explanation, explain
 from shopperd.jobs.context import AccountAtWork, Context, log
-from shopperd.jobs.knowledge import FROZEN_KEY, append, load, request_destroy
+from shopperd.jobs.knowledge import FROZEN_KEY, append, load, request_destroy, trust
 from shopperd.jobs.sweep import current_plan
 from shopperd.lifecycle import REASON_EXPIRED, bound, moved
 from shopperd.market import fitting, request_for
@@ -296,6 +296,19 @@ class Control:
         self.account(account_name)
         await self.context.store.run(_exempt, account_name, instance_id, reason, exempt, self.context.clock.now())
         self._changed("destroys", account_name)
+
+    async def trust(self, account_name: str, reason: str) -> None:
+        """Take what the credentials in force show for this account, though none of the machines that were known is in it.
+
+        Raises:
+            NotFound: no such account.
+        """
+        at = self.account(account_name)
+        key = at.key()
+        await self.context.store.run(trust, account_name, key, reason, self.context.clock.now())
+        at.recognised = key
+        log.warning("account.trusted", account=account_name, reason=reason)
+        self._changed("status", account_name)
 
     async def freeze(self, reason: str) -> None:
         """Throw the kill switch: nothing is destroyed or created until `unfreeze`. It survives a restart."""

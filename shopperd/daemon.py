@@ -36,7 +36,7 @@ from shopperd.providers.contract import Provider
 from shopperd.providers.registry import ProviderUnusable, open_provider
 from shopperd.providers.transport import Sender
 from shopperd.schedule import SWEEP_LATER_SHARE, Schedule
-from shopperd.secrets import Secret, read_all, read_store_password, read_web_token
+from shopperd.secrets import Secret, fingerprint, read_all, read_store_password, read_web_token
 from shopperd.settings import AccountSettings, Problem, Settings, SettingsError
 from shopperd.settings_file import state_folder, store_url
 from shopperd.settings_shape import differences
@@ -143,7 +143,7 @@ class Daemon:
             log.warning("accounts.none", detail="no account is configured: nothing is watched; see config.example.toml")
         context.metrics.initialise([(account.name, account.provider) for account in enabled])
         for account, provider in self._adapters(context.settings, enabled, secrets):
-            self._open_account(account, provider)
+            self._open_account(account, provider, secrets.get(account.name, {}))
         self._watch_secrets(secrets, {"web.token": token, "store.password": password})
         self.schedule.add(Runner(HousekeepingJob(context), context), first_in_seconds=60.0)
         await self._serve(token)
@@ -225,7 +225,7 @@ class Daemon:
             self._close_account(at)
         context.metrics.initialise([(account.name, account.provider) for account in wanted.values()])
         for account, provider in coming:
-            self._open_account(account, provider)
+            self._open_account(account, provider, secrets.get(account.name, {}))
         # Accounts that stay keep their own, which they read anew by themselves; these are only looked at.
         self._watch_secrets(secrets, {"web.token": token, "store.password": password})
         self._refused = ""
@@ -302,9 +302,10 @@ class Daemon:
             raise SettingsError(problems)
         return made
 
-    def _open_account(self, account: AccountSettings, provider: Provider) -> None:
+    def _open_account(self, account: AccountSettings, provider: Provider, secrets: Mapping[str, Secret]) -> None:
         context = self.context
-        at = AccountAtWork(settings=account, provider=provider)
+        place = f"{account.provider} {account.base_url or ''}"
+        at = AccountAtWork(settings=account, provider=provider, key=lambda: fingerprint(place, secrets))
         context.accounts[account.name] = at
         context.metrics.account_owned.labels(**at.labels).set(1)
         for job in jobs_of(context, at):

@@ -6,6 +6,7 @@ it turns up, also after it was replaced.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import threading
@@ -39,6 +40,14 @@ def known_values() -> frozenset[str]:
 
 class SecretUnreadable(Exception):
     """A secret cannot be had from its place. The text says why, and never what was found there."""
+
+
+def fingerprint(place: str, secrets: Mapping[str, Secret]) -> str:
+    """Tells these secrets at this place from any others. Nobody can tell from it what they are: keys cannot be guessed."""
+    mark = hashlib.blake2b(place.encode(), digest_size=12, person=b"shopperd key")
+    for name, secret in sorted(secrets.items()):
+        mark.update(f"\0{name}\0{secret.get()}".encode())
+    return mark.hexdigest()
 
 
 class Secret:

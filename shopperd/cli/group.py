@@ -25,6 +25,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "check": Entry("check", "Is the configuration right? With --online: do the credentials work?"),
         "freeze": Entry("switch", "Throw the kill switch: nothing is destroyed or created."),
         "unfreeze": Entry("switch", "Let destroys and creates go on."),
+        "trust": Entry("switch", "Say that an account's new credentials are right."),
     },
     "What is going on": {
         "status": Entry("overview", "The deployment on one screen."),

@@ -1,4 +1,4 @@
-"""`shopperd freeze` and `unfreeze`."""
+"""`shopperd freeze`, `unfreeze` and `trust`."""
 
 from __future__ import annotations
 
@@ -36,3 +36,21 @@ def unfreeze(reason: str, as_json: bool) -> None:
     """
     told = client().post("unfreeze", body={"reason": reason})
     show_json(told) if as_json else show_line("not frozen: destroys and creates go on")
+
+
+@click.command()
+@click.argument("account")
+@click.option("--reason", default="trusted by hand", show_default=True, help="For the audit trail.")
+@as_json
+def trust(account: str, reason: str, as_json: bool) -> None:
+    """Say that an account's new credentials are right.
+
+    An account whose credentials changed and that lists none of its known machines is taken for another one: nothing that it shows
+    counts. After this it counts, and what it does not show is gone.
+
+    \b
+    Example:
+      shopperd trust vast-main --reason "the old team was dissolved, its machines with it"
+    """
+    told = client().post("accounts", account, "trust", body={"reason": reason})
+    show_json(told) if as_json else show_line(f"{account}: what its credentials show counts from now on")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -43,6 +43,8 @@ class AccountAtWork:
         problem: why the newest listing gave no complete snapshot, in one of a bounded set of words; "" if it did.
         detail: the same for people.
         shown: the counts that the gauges tell now, by what is counted: those that stay as they are need not be set again.
+        key: tells the credentials and the origin in force from all others, and nothing about them.
+        recognised: the key that has shown this account; None as long as none has since the start.
     """
 
     settings: AccountSettings
@@ -59,6 +61,8 @@ class AccountAtWork:
     destroys_pending: int = 0
     destroys_stuck: int = 0
     shown: dict[str, object] = field(factory=dict)
+    key: Callable[[], str] = field(default=str)
+    recognised: str | None = None
 
     @property
     def name(self) -> str:

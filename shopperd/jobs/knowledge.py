@@ -9,7 +9,7 @@ from uuid import UUID
 from attrs import evolve, frozen
 from sqlalchemy import Connection
 
-from shopperd.model import DestroyJob, Event, Fleet, Instance, Session, Snapshot, Track
+from shopperd.model import DestroyJob, Event, Fleet, Instance, MemorySpan, Session, Snapshot, Track
 from shopperd.reconcile import Account, Authority, Observed, observe, settle
 from shopperd.settings import AccountSettings, Settings
 from shopperd.sightings import merged, same_machine
@@ -66,7 +66,7 @@ def load(
         tracks=tracks,
         jobs=jobs,
         fleet=_read_fleet(conn, account.name),
-        spans=memory.spans(conn),
+        spans=_spans(conn, account.name),
         restored_at=restored_at,
         last_complete_at=listed_at,
         missed_since=_missed_since(conn, account.name, settings.orphans.sightings),
@@ -95,6 +95,32 @@ def record_gone(
     ]
     observed = settle(before, sure, settings, now)
     return _write(conn, account, settings, before, observed, now)
+
+
+def recognise(conn: Connection, account: str, key: str, snapshot: Snapshot, now: datetime) -> bool:
+    """Whether what a key shows is the account that is known: one of its machines that are not proven gone is proof enough.
+
+    Where none is known there is nothing to compare with. It is taken for the same one, whose memory begins now.
+    """
+    before = meta.get(conn, _recognised_key(account))
+    if before == key:
+        return True
+    if before is not None:
+        known = instances.tracks(conn, account)
+        if known and not any(instance.id in known for instance in snapshot.instances):
+            return False
+        if not known:
+            meta.put(conn, _watched_key(account), now.isoformat())
+        append(conn, now, "account.recognised", "with other credentials, or at another address", account)
+    meta.put(conn, _recognised_key(account), key)
+    return True
+
+
+def trust(conn: Connection, account: str, key: str, reason: str, now: datetime) -> None:
+    """Take what a key shows for this account from now on, whatever was known before."""
+    meta.put(conn, _recognised_key(account), key)
+    meta.put(conn, _watched_key(account), now.isoformat())
+    append(conn, now, "account.trusted", reason, account)
 
 
 def record_first_sight(conn: Connection, account: str, looked: Instance, now: datetime) -> None:
@@ -215,6 +241,14 @@ def append(
     return events.append(conn, event)
 
 
+def _spans(conn: Connection, account: str) -> list[MemorySpan]:
+    """When the store's memory was awake and had an eye on this account."""
+    since, spans = _read_moment(conn, _watched_key(account)), memory.spans(conn)
+    if since is None:
+        return spans
+    return [evolve(span, started_at=max(span.started_at, since)) for span in spans if span.last_beat_at >= since]
+
+
 def _read_moment(conn: Connection, key: str) -> datetime | None:
     raw = meta.get(conn, key)
     return datetime.fromisoformat(raw) if isinstance(raw, str) else None
@@ -246,6 +280,14 @@ def _complete_starts(conn: Connection, account: str) -> list[datetime]:
 
 def _complete_key(account: str) -> str:
     return f"complete:{account}"
+
+
+def _recognised_key(account: str) -> str:
+    return f"recognised:{account}"
+
+
+def _watched_key(account: str) -> str:
+    return f"watched:{account}"
 
 
 def _fleet_key(account: str) -> str:

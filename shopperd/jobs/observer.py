@@ -6,9 +6,12 @@ from attrs import define
 
 from shopperd.jobs.context import AccountAtWork, Context, log
 from shopperd.jobs.gauges import show_account
-from shopperd.jobs.knowledge import Recorded, record_snapshot
+from shopperd.jobs.knowledge import Recorded, recognise, record_snapshot
 from shopperd.model import Snapshot
 from shopperd.providers.contract import ProviderError
+
+ANOTHER_ACCOUNT = "another_account"
+"""Why a listing counts for nothing: it shows no machine of the account that was watched so far."""
 
 
 @define
@@ -26,6 +29,7 @@ async def look(context: Context, account: AccountAtWork) -> Look | None:
         StoreError: what was seen could not be recorded, so nothing may be decided from it.
     """
     async with account.listing:
+        key = account.key()
         try:
             snapshot = await account.provider.list_all_instances()
         except ProviderError as error:
@@ -33,6 +37,8 @@ async def look(context: Context, account: AccountAtWork) -> Look | None:
             account.detail = str(error)
             context.metrics.snapshots_total.labels(**account.labels, outcome=error.outcome).inc()
             log.warning("snapshot.failed", reason=error.outcome, detail=str(error))
+            return None
+        if key != account.recognised and not await _recognises(context, account, key, snapshot):
             return None
         outcome = "complete" if snapshot.complete else snapshot.reason or "incomplete"
         context.metrics.snapshots_total.labels(**account.labels, outcome=outcome).inc()
@@ -46,6 +52,23 @@ async def look(context: Context, account: AccountAtWork) -> Look | None:
         log.warning("snapshot.incomplete", reason=outcome, detail=snapshot.detail)
     _tell(context, account, recorded)
     return Look(snapshot=snapshot, recorded=recorded)
+
+
+async def _recognises(context: Context, account: AccountAtWork, key: str, snapshot: Snapshot) -> bool:
+    """Whether credentials that were not used before show the account that is known; if not, what they show counts for nothing."""
+    if await context.store.run(recognise, account.name, key, snapshot, context.clock.now()):
+        account.recognised = key
+        return True
+    account.problem, account.detail = (
+        ANOTHER_ACCOUNT,
+        (
+            "its credentials or its address changed, and none of its machines is listed any more: is this another account? Put the old "
+            f"ones back, or say that it is right with `shopperd trust {account.name}`"
+        ),
+    )
+    context.metrics.snapshots_total.labels(**account.labels, outcome=ANOTHER_ACCOUNT).inc()
+    log.error("account.not_recognised", reason=ANOTHER_ACCOUNT, detail=account.detail)
+    return False
 
 
 def _tell(context: Context, account: AccountAtWork, recorded: Recorded) -> None:

@@ -20,7 +20,7 @@ from shopperd.store import StoreError, meta
 from shopperd.web.answers import ListAnswer, answer
 from shopperd.web.door import API, DOOR
 from shopperd.web.health import snapshot_age_seconds, trouble_of
-from shopperd.web.reading import NoQuery, read_query
+from shopperd.web.reading import NoQuery, ReasonBody, read_body, read_query
 from shopperd.web.standing import Standing, standing
 
 routes = web.RouteTableDef()
@@ -151,6 +151,17 @@ async def list_accounts(request: web.Request) -> web.Response:
     """The accounts at work."""
     read_query(request, NoQuery)
     return answer(ListAnswer[AccountAnswer](await _accounts(request.app[DOOR].context)))
+
+
+@routes.post(f"{API}/accounts/{{account}}/trust")
+async def trust(request: web.Request) -> web.Response:
+    """Take what an account's new credentials show, though none of the machines that were known is in it."""
+    door = request.app[DOOR]
+    read_query(request, NoQuery)
+    asked = await read_body(request, ReasonBody)
+    name = request.match_info["account"]
+    await door.control.trust(name, asked.reason)
+    return answer(await _account(door.context, door.control.account(name)))
 
 
 async def _accounts(context: Context) -> list[AccountAnswer]:

@@ -12,7 +12,7 @@ from shopperd.cli.group import SECTIONS, shopperd
 
 COMMANDS = {
     *("run", "check", "status", "accounts", "sessions", "instances", "offers", "orphans", "plan", "events"),
-    *("freeze", "unfreeze", "simulator", "demo", "explain"),
+    *("freeze", "unfreeze", "trust", "simulator", "demo", "explain"),
 }
 SUBCOMMANDS = {
     "sessions": {"list", "show", "create", "register", "extend", "end"},

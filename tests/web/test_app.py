@@ -30,6 +30,7 @@ ROUTES = [
     ("GET", "/api/v1/orphans"),
     ("GET", "/api/v1/plan"),
     ("GET", "/api/v1/events"),
+    ("POST", "/api/v1/accounts/main/trust"),
     ("POST", "/api/v1/freeze"),
     ("POST", "/api/v1/unfreeze"),
     ("POST", "/api/v1/jobs/status/run"),

@@ -17,7 +17,7 @@ async def test_freezing_is_durable_and_can_be_lifted(client: Client, deployment:
 
 
 async def test_a_reason_must_be_given(client: Client, deployment: Deployment) -> None:
-    for path in ("freeze", "unfreeze"):
+    for path in ("freeze", "unfreeze", "accounts/main/trust"):
         for body in ({}, {"reason": ""}, {"reason": 7}, {"reason": "x" * 1001}, {"why": "x"}):
             assert (await client.post(f"/api/v1/{path}", json=body)).status == 400
     assert not deployment.context.frozen

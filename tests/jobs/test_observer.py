@@ -1,0 +1,88 @@
+"""A listing is read and recorded, unless it may be of another account than the one that is known."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from shopperd.control import Control, NotFound
+from shopperd.jobs.knowledge import load
+from shopperd.jobs.observer import look
+from shopperd.model import SessionState
+from shopperd.store import memory
+from tests.jobs.desk import ACCOUNT, Desk, machine
+
+
+@pytest.fixture
+def watched(desk: Desk) -> Desk:
+    """A desk with a running session, on a machine that its first key shows."""
+    use(desk, "first")
+    session = desk.session(1, SessionState.RUNNING, instance_id="7")
+    desk.market.machines["7"] = machine("7", session.tag)
+    return desk
+
+
+def use(desk: Desk, key: str) -> None:
+    """Have other credentials in force, in a process that was just started."""
+    desk.at.key = lambda: key
+    desk.at.recognised = None
+
+
+def known(desk: Desk) -> Any:
+    return desk.store.run_sync(load, desk.at.settings, desk.context.settings, desk.clock.now())
+
+
+async def test_credentials_that_show_another_account_prove_nothing(watched: Desk) -> None:
+    assert await look(watched.context, watched.at)
+    use(watched, "second")
+    before = known(watched)
+    for machines in ({}, {"8": machine("8")}):
+        watched.market.machines = machines
+        watched.clock.advance(60)
+        for _ in range(9):
+            assert await look(watched.context, watched.at) is None
+    assert watched.at.problem == "another_account"
+    assert "shopperd trust main" in watched.at.detail
+    assert known(watched) == before
+
+
+async def test_new_credentials_that_show_a_known_machine_are_the_account_s(watched: Desk) -> None:
+    first = await look(watched.context, watched.at)
+    assert first is not None
+    use(watched, "second")
+    watched.market.machines["8"] = machine("8")
+    assert await look(watched.context, watched.at)
+    assert watched.at.problem == ""
+    assert [event.kind for event in watched.trail("account.recognised")] == ["account.recognised"]
+    del watched.market.machines["7"]
+    assert await look(watched.context, watched.at), "once recognised, they may show whatever there is"
+    use(watched, "second")
+    watched.market.machines.clear()
+    assert await look(watched.context, watched.at), "after a restart, too"
+
+
+async def test_a_person_can_say_that_they_are_right(watched: Desk) -> None:
+    await look(watched.context, watched.at)
+    use(watched, "second")
+    watched.market.machines = {"8": machine("8")}
+    assert await look(watched.context, watched.at) is None
+    await Control(watched.context).trust(ACCOUNT, "the old team is gone")
+    assert await look(watched.context, watched.at)
+    assert known(watched).tracks["7"].absences == 1
+    assert [event.message for event in watched.trail("account.trusted")] == ["the old team is gone"]
+    with pytest.raises(NotFound):
+        await Control(watched.context).trust("nobody", "why not")
+
+
+async def test_where_no_machine_is_known_the_memory_of_the_account_begins_with_new_credentials(watched: Desk) -> None:
+    desk = watched
+    desk.market.machines.clear()
+    desk.store.run_sync(memory.wake, desk.clock.now())
+    await look(desk.context, desk.at)
+    desk.clock.advance(3600)
+    desk.store.run_sync(memory.beat, desk.clock.now(), 1e9)
+    (span,) = known(desk).spans
+    use(desk, "second")
+    assert await look(desk.context, desk.at)
+    assert known(desk).spans == [evolve(span, started_at=span.started_at + timedelta(hours=1))]
