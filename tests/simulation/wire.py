@@ -20,7 +20,6 @@ from tests.simulation.shapes import ORIGINS, PROVIDERS, SECRETS
 
 HEADER_BYTES_MAX = 8190
 """What the HTTP library in use takes as one header line."""
-BODY_BYTES_MAX = 2**20
 """The limit of an answer, in small: a body over the true one would cost seconds and show the same."""
 
 
@@ -170,12 +169,20 @@ def _outcome(answer: Answer, request: HttpRequest, *, late: bool) -> Reply:
         raise Unclear(f"the connection was cut ({answer.drop})", "connection")
     if any(len(name) + len(value) > HEADER_BYTES_MAX for name, value in answer.headers.items()):
         raise BadAnswer("not an answer by HTTP: a header is too long")
-    unpacker = _unpacker(answer.headers.get("Content-Encoding", ""), BODY_BYTES_MAX)
-    body = unpacker.feed(answer.body)
-    if max(len(answer.body), len(body)) > BODY_BYTES_MAX:
-        raise BadAnswer(f"the body is over {BODY_BYTES_MAX} bytes")
+    intake = request.intake if 200 <= answer.status < 300 else None
+    unpacker = _unpacker(answer.headers.get("Content-Encoding", ""))
+    parts, size = [], 0
+    for part in unpacker.feed(answer.body):
+        size += len(part)
+        if max(len(answer.body), size) > request.body_limit_bytes:
+            raise BadAnswer(f"the body is over {request.body_limit_bytes} bytes")
+        if intake is None:
+            parts.append(part)
+        else:
+            intake.feed(part)
     unpacker.finish()
-    return Reply(answer.status, answer.headers, body)
+    body = b"".join(parts) if intake is None else intake.finish()
+    return Reply(answer.status, answer.headers, body, taken=intake is not None)
 
 
 def _seconds(header: str | None) -> float | None:
