@@ -1,9 +1,9 @@
-"""How soon each kind of call of one account may go, and who goes first. Pure: moments go in, turns come out.
+"""Who of one account's callers goes when. Pure: moments go in, turns come out; the same object is simulated and used.
 
-Two layers must both agree before a call goes: the spacing of its endpoint class, and the spacing of the whole
-account. Both start from what the adapter knows of its provider, grow at once when a call is refused, and come
-back slowly while calls succeed. A hint of the provider ("try again in 7 s", "threshold=4.5") raises them
-further, and never lowers anything.
+Two layers must both agree before a call goes: the spacing of its endpoint class (`spacing`), and the bucket of the whole account
+(`bucket`). Both start from what the adapter knows of its provider. Both tighten at once when a call is refused, and loosen by
+probing, which becomes rarer while the limit holds still. A hint of the provider ("try again in 7 s", "threshold=4.5") can only
+make us slower. `docs/limiter.md` tells what this reaches.
 """
 
 from __future__ import annotations
@@ -11,36 +11,35 @@ from __future__ import annotations
 import enum
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from random import Random
 
 from attrs import define, field, frozen
 
+from shopperd.providers.bucket import HINT_SECONDS_MAX, PAUSE_JITTER, Bucket, hinted
+from shopperd.providers.spacing import Flight, Spacing
 from shopperd.settings import LimitSettings
 
-INTERVAL_SECONDS_MAX = 60.0
-"""What a refusal without a hint may raise a spacing or a pause to: slower than once a minute, nothing would
-be noticed any more."""
-HINT_SECONDS_MAX = 3600.0
-"""A longer wait is cut to an hour: a provider that means more says so again."""
+__all__ = [
+    "AGING_GRANTS",
+    "HINT_SECONDS_MAX",
+    "QUOTA_SECONDS_MAX",
+    "Backoff",
+    "Blocks",
+    "Endpoint",
+    "Pacer",
+    "Published",
+    "Ticket",
+]
+
 QUOTA_SECONDS_MAX = 25 * 3600.0
 """A daily quota comes back within a day; the hour more is for clocks that differ."""
-PAUSE_SECONDS_MIN = 1.0
-GROWTH = 1.6
-TOLD_GROWTH = 1.1
-"""For a refusal that names a spacing which is kept already: then only the way to the provider was uneven."""
-JITTER = 0.25
-"""A refusal multiplies by a growth, and by up to a quarter more, so that several clients of one account drift
-apart."""
-HOLD_CALLS_MIN = 16
-HOLD_CALLS_MAX = 128
-"""So many calls must succeed before a raised spacing is tried lower; doubled when that was too early, since
-each try costs a refusal."""
-DECAY = 0.98
-ROUND_TRIP_SECONDS_MAX = 0.5
-"""How much of a slow answer's time may be taken for its way to the provider."""
 AGING_GRANTS = 10
 """A class of rank r that waited while r times as many calls went goes first."""
+SHARED = "shared"
+PROBING = "probing"
+_ROUNDING = 1e-6
+"""A timer may ring this much too early, whatever the floats say."""
 
 
 class Endpoint(enum.StrEnum):
@@ -108,102 +107,33 @@ class Backoff:
 
 
 @define(eq=False)
-class Spacing:
-    """One layer of the limit: an endpoint class, or the whole account. Moments are the clock's monotonic
-    seconds.
+class Ticket:
+    """A place in the queue, and then the call that it stands for.
 
     Attributes:
-        start: the spacing to come back to.
-        interval: the spacing in force.
-        next_at: when the next call may go by the spacing.
-        blocked_until: when it may go by a refusal.
-        hold: calls that must succeed before `interval` is tried lower.
+        unserved_since: how many calls had gone when its class was last served, or it came.
+        passed: calls of lower classes that went before it while it could have gone.
+        waited: it went as early as the account's limit let it, so that its answer says something of that.
     """
 
-    start: float
-    interval: float = field(init=False)
-    next_at: float = -math.inf
-    blocked_until: float = -math.inf
-    granted_at: float = -math.inf
-    pause: float = 0.0
-    hold: int = 0
-    hold_size: int = HOLD_CALLS_MIN
-
-    def __attrs_post_init__(self) -> None:
-        self.interval = self.start
+    endpoint: Endpoint
+    urgent: bool
+    entered_at: float
+    unserved_since: int
+    passed: int = 0
+    granted_at: float = math.nan
+    flight: Flight | None = None
+    waited: bool = False
 
     @property
-    def open_at(self) -> float:
-        """When the next call may go."""
-        return max(self.next_at, self.blocked_until)
+    def saves_money(self) -> bool:
+        """Whether it is a destroy, or stands right before one."""
+        return self.urgent or self.endpoint is Endpoint.DESTROY
 
-    def granted(self, now: float) -> None:
-        """A call goes now."""
-        self.granted_at = now
-        self.next_at = now + self.interval
-
-    def answered(self, now: float) -> None:
-        """The spacing counts from when the provider saw the call, and that was halfway to its answer, as far
-        as we can know."""
-        way = min((now - self.granted_at) / 2, ROUND_TRIP_SECONDS_MAX)
-        self.next_at = max(self.next_at, self.granted_at + way + self.interval)
-
-    def succeeded(self) -> None:
-        """A call was not refused: a step towards the start, once the raised spacing has held long enough."""
-        self.pause = 0.0
-        if self.hold > 0:
-            self.hold -= 1
-        elif self.interval > self.start:
-            lower = self.interval * DECAY
-            self.interval = self.start if lower < self.start * 1.01 + 0.01 else lower
-            if self.interval == self.start:
-                self.hold_size = HOLD_CALLS_MIN
-
-    def refused(self, now: float, retry_after: float | None, threshold: float | None, random: Random) -> Backoff:
-        """Slow down at once.
-
-        A refusal that arrives while nothing goes belongs to a call sent before that, and teaches no new
-        spacing.
-        """
-        already_shut = self.blocked_until > now
-        if not already_shut:
-            self.pause = min(INTERVAL_SECONDS_MAX, max(PAUSE_SECONDS_MIN, self.interval, self.pause * 2))
-        own = self.pause * (1 + random.random() * JITTER)
-        raised = self.interval
-        if threshold is not None:
-            raised = max(raised, min(threshold, HINT_SECONDS_MAX))
-        if not already_shut and raised == self.interval:
-            growth = (GROWTH if threshold is None else TOLD_GROWTH) + random.random() * JITTER
-            grown = min(INTERVAL_SECONDS_MAX, max(self.interval, PAUSE_SECONDS_MIN / 2) * growth)
-            raised = max(raised, grown if retry_after is None else min(grown, retry_after))
-        if raised > self.interval:
-            early = self.interval > self.start
-            self.hold_size = min(HOLD_CALLS_MAX, self.hold_size * 2) if early else HOLD_CALLS_MIN
-            self.interval = raised
-        self.hold = self.hold_size
-        wait = max(own, self.interval)
-        if retry_after is not None:
-            # A provider that rounds down, or whose clock runs ahead, would refuse again at the exact second.
-            wait = max(wait, min(retry_after, HINT_SECONDS_MAX) * (1 + random.random() * 0.02) + 0.1)
-        cause = "retry_after" if retry_after is not None else "no_hint" if threshold is None else "threshold"
-        return Backoff(self.block(now, wait), cause)
-
-    def block(self, now: float, seconds: float) -> float:
-        """Let nothing go for so long; returns by how much the wait grew."""
-        before = max(now, self.blocked_until)
-        self.blocked_until = max(self.blocked_until, now + seconds)
-        return max(0.0, self.blocked_until - before)
-
-
-@define(eq=False)
-class Ticket:
-    """A place in the queue."""
-
-    endpoint: Endpoint
-    grants_at_entry: int
-    urgent: bool = False
-    grant: int = 0
-    before: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    @property
+    def may_take_reserve(self) -> bool:
+        """Whether it may have the token that is kept from those that only look."""
+        return self.urgent or self.endpoint.rank <= Endpoint.CREATE.rank
 
 
 def _shared_start(published: Published, overrides: LimitSettings) -> float:
@@ -214,107 +144,200 @@ def _shared_start(published: Published, overrides: LimitSettings) -> float:
     return min([published.shared, *(value for value in given if value is not None)])
 
 
-class Pacer:
-    """Who goes when. Pure: every moment is handed in, in seconds that only grow.
+_CONFIRMING = 1
+_QUEUES = len(Endpoint) + 1
 
-    Within one endpoint class the first to come goes first. Among classes whose spacing is open the rank
-    decides, but the account's own spacing can keep lower ranks out for as long as higher ones wait: so a
-    class that was passed over AGING_GRANTS x rank times goes first once.
+
+def _place(endpoint: Endpoint, *, urgent: bool) -> int:
+    """The queue: destroys, what stands before a destroy, creates, lists, single reads, offers."""
+    if endpoint is Endpoint.DESTROY:
+        return 0
+    return _CONFIRMING if urgent else endpoint.rank + 1
+
+
+class Pacer:
+    """Every moment is handed in, in seconds that only grow.
+
+    A caller enters, and has its turn when `grant` gives its ticket. Then it tells what becomes of the call: `give_back`, or `sent`
+    and one of `succeeded`, `refused` and `lost`. Within one queue the first to come goes first. A destroy goes before all others,
+    but a class that was passed over AGING_GRANTS x rank times goes first once; never two of those before the same destroy.
     """
 
     def __init__(self, published: Published, overrides: LimitSettings, random: Random) -> None:
         self._published = published
         self._random = random
         self._grants = 0
-        self._queues: dict[Endpoint, deque[Ticket]] = {endpoint: deque() for endpoint in Endpoint}
-        self._served_at: dict[Endpoint, int] = dict.fromkeys(Endpoint, 0)
-        self.shared = Spacing(_shared_start(published, overrides))
+        self._queues: tuple[deque[Ticket], ...] = tuple(deque() for _ in range(_QUEUES))
+        self._served_at = [0] * _QUEUES
+        shared = _shared_start(published, overrides)
+        self.shared = Bucket(1.0 / shared if shared > 0 else math.inf, random)
         self.spacings: dict[Endpoint, Spacing] = {}
+        self.learned_from: dict[str, str] = {SHARED: "published" if overrides.shared is None else "settings"}
         for endpoint in Endpoint:
             override: float | None = getattr(overrides, endpoint.value)
             start = published.intervals.get(endpoint, 0.0) if override is None else override
-            self.spacings[endpoint] = Spacing(start)
+            # A create is never sent just to see whether it is refused: its refusal may be unclear.
+            self.spacings[endpoint] = Spacing(start, probes=endpoint is not Endpoint.CREATE)
+            self.learned_from[endpoint.value] = "published" if override is None else "settings"
 
-    def enter(self, endpoint: Endpoint, *, urgent: bool = False) -> Ticket:
-        """Take a place in the queue; an urgent call stands before those of its class, with the rank of a destroy."""
-        ticket = Ticket(endpoint, self._grants, urgent=urgent)
-        queue = self._queues[endpoint]
-        if urgent:
-            queue.insert(sum(other.urgent for other in queue), ticket)
+    @property
+    def intervals(self) -> dict[str, float]:
+        """Seconds between two calls in force, by endpoint class and for the account; 0 for none."""
+        own = {endpoint.value: spacing.gap for endpoint, spacing in self.spacings.items()}
+        return {SHARED: self.shared.interval, **own}
+
+    def enter(self, endpoint: Endpoint, now: float, *, urgent: bool = False, refused: Ticket | None = None) -> Ticket:
+        """Take a place in the queue; an urgent call has the rank of the destroy that it stands before.
+
+        The repeat of a call that was refused goes to the head, as one that has waited all the time.
+        """
+        if refused is None:
+            ticket = Ticket(endpoint, urgent, now, self._grants)
+            self._queue_of(ticket).append(ticket)
         else:
-            queue.append(ticket)
+            ticket = Ticket(endpoint, urgent, now, refused.unserved_since)
+            self._queue_of(ticket).appendleft(ticket)
         return ticket
 
     def leave(self, ticket: Ticket) -> None:
         """Give up a place that was not served yet."""
-        self._queues[ticket.endpoint].remove(ticket)
+        self._queue_of(ticket).remove(ticket)
 
     def next_at(self) -> float | None:
-        """The earliest moment at which somebody may go; None if nobody waits."""
-        moments = [self.spacings[endpoint].open_at for endpoint in Endpoint if self._queues[endpoint]]
-        return max(min(moments), self.shared.open_at) if moments else None
+        """The earliest moment at which somebody may go; None if nobody waits, or only an answer can change it."""
+        at = min((self._open_at(place, head) for place, head in self._heads()), default=math.inf)
+        return None if at == math.inf else at
 
     def grant(self, now: float) -> Ticket | None:
         """Serve the one whose turn it is; None if nobody may go now."""
-        if self.shared.open_at > now:
-            return None
-        ready = [e for e in Endpoint if self._queues[e] and self.spacings[e].open_at <= now]
+        until = now + _ROUNDING
+        ready = [(place, head) for place, head in self._heads() if self.spacings[head.endpoint].open_at() <= until]
         if not ready:
             return None
-        starving = [e for e in ready if e.rank and self._passed_over(e) >= AGING_GRANTS * e.rank]
-        endpoint = starving[-1] if starving else min(ready, key=self._rank)
-        ticket = self._queues[endpoint].popleft()
-        spacing = self.spacings[endpoint]
-        ticket.before = (spacing.next_at, spacing.granted_at, self.shared.next_at, self.shared.granted_at)
-        spacing.granted(now)
-        self.shared.granted(now)
+        first, (place, head) = ready[0][1], ready[0]
+        if self.shared.episode is None and (not head.saves_money or head.passed == 0):
+            place, head = next((each for each in reversed(ready) if self._starves(*each)), ready[0])
+        reserve = head.may_take_reserve or self._starves(place, head)
+        if self.shared.open_at(reserve=reserve) > until:
+            return None
+        self._queues[place].popleft()
+        head.unserved_since = self._unserved_since(place, head)
+        if head is not first:
+            first.passed += 1
+        head.granted_at = now
+        head.waited = (
+            self.shared.take(now, head.entered_at, head, reserve=reserve) and head.endpoint is not Endpoint.CREATE
+        )
+        head.flight = self.spacings[head.endpoint].take(now, head.entered_at)
         self._grants += 1
-        ticket.grant = self._served_at[endpoint] = self._grants
-        return ticket
-
-    def _rank(self, endpoint: Endpoint) -> int:
-        return 0 if self._queues[endpoint][0].urgent else endpoint.rank
+        self._served_at[place] = self._grants
+        return head
 
     def give_back(self, ticket: Ticket) -> None:
-        """Undo a grant that was not used, unless a later one already counts from it."""
-        if ticket.grant == self._grants:
-            spacing = self.spacings[ticket.endpoint]
-            spacing.next_at, spacing.granted_at, self.shared.next_at, self.shared.granted_at = ticket.before
+        """Undo a grant: the call was not sent."""
+        self.spacings[ticket.endpoint].drop(_flight(ticket))
+        self.shared.give_back(ticket)
 
-    def succeeded(self, endpoint: Endpoint, now: float) -> None:
-        """A call was answered and not refused for its frequency."""
-        for spacing in (self.spacings[endpoint], self.shared):
-            spacing.answered(now)
-            spacing.succeeded()
+    def sent(self, ticket: Ticket, now: float) -> None:
+        """The call leaves now, which may be some time after its turn."""
+        self.spacings[ticket.endpoint].sent(_flight(ticket), now)
+        self.shared.postponed(ticket.granted_at, now)
+
+    def succeeded(self, ticket: Ticket, now: float) -> None:
+        """The call was answered, and not refused for its frequency."""
+        spacing, flight = self.spacings[ticket.endpoint], _flight(ticket)
+        arrival, gap, rate = spacing.arrival(flight, now), spacing.gap, self.shared.rate
+        spacing.succeeded(flight, now)
+        self.shared.succeeded(ticket, now, sent_at=_sent_at(flight, now), arrival=arrival, waited=ticket.waited)
+        if spacing.gap != gap:
+            self.learned_from[ticket.endpoint.value] = PROBING
+        if self.shared.rate != rate:
+            self.learned_from[SHARED] = PROBING
+
+    def lost(self, ticket: Ticket) -> None:
+        """The call is over, and nobody knows what the provider thinks of its frequency: it says nothing of a limit."""
+        self.spacings[ticket.endpoint].drop(_flight(ticket))
+        self.shared.lost(ticket)
 
     def refused(
         self,
-        endpoint: Endpoint,
+        ticket: Ticket,
         now: float,
         retry_after: float | None = None,
         threshold: float | None = None,
         blocks: Blocks | None = None,
     ) -> Backoff:
-        """A call was refused for its frequency. Hints are seconds; strange ones (negative, not finite) are no
-        hints."""
+        """The call was refused for its frequency. Hints are seconds; strange ones (negative, not finite) are no hints."""
         retry_after, threshold = _sane(retry_after), _sane(threshold)
         blocks = blocks or self._published.blocks
+        endpoint, flight = ticket.endpoint, _flight(ticket)
         spacing = self.spacings[endpoint]
+        before = max(0.0, max(spacing.blocked_until, self.shared.blocked_until) - now)
+        place = _place(endpoint, urgent=ticket.urgent)
+        self._served_at[place] = min(self._served_at[place], ticket.unserved_since)
         if blocks is Blocks.QUOTA and retry_after is not None:
-            wait = min(retry_after, QUOTA_SECONDS_MAX) * (1 + self._random.random() * 0.001) + 0.1
-            return Backoff(spacing.block(now, wait), "quota")
-        spacing.answered(now)
-        self.shared.answered(now)
-        layer = self.shared if blocks is Blocks.ACCOUNT else spacing
-        return layer.refused(now, retry_after, threshold, self._random)
+            self.lost(ticket)
+            spacing.block(now + min(retry_after, QUOTA_SECONDS_MAX) * (1.0 + self._random.random() * 0.001) + 0.1)
+        elif blocks is Blocks.ACCOUNT:
+            arrival = spacing.arrival(flight, now)
+            spacing.drop(flight)
+            if threshold:
+                self.shared.set_rate(min(self.shared.rate, 1.0 / threshold), now)
+            self.shared.refused(ticket, now, sent_at=_sent_at(flight, now), arrival=arrival, retry_after=retry_after)
+        else:
+            self.shared.lost(ticket)
+            spacing.refused(flight, now, threshold)
+            if spacing.search is None:
+                # Clients that were refused together drift apart; a search must know where it looks.
+                own = max(0.0, spacing.open_at() - now) if math.isfinite(spacing.open_at()) else 0.0
+                spacing.block(now + own * (1.0 + self._random.random() * PAUSE_JITTER))
+            if retry_after is not None:
+                spacing.block(now + hinted(retry_after, self._random))
+        cause = _cause(blocks, retry_after, threshold)
+        self.learned_from[SHARED if blocks is Blocks.ACCOUNT else endpoint.value] = cause
+        return Backoff(max(0.0, self.blocked_seconds(endpoint, now) - before), cause)
 
     def blocked_seconds(self, endpoint: Endpoint, now: float) -> float:
-        """How long until the next call of this class may go, if nobody else waits."""
-        return max(0.0, self.spacings[endpoint].open_at - now, self.shared.open_at - now)
+        """How long until the next call of this class may go, if nobody else waits and nothing that is on its way changes it."""
+        at = max(self.spacings[endpoint].open_at(), self.shared.open_at(reserve=endpoint.rank <= Endpoint.CREATE.rank))
+        return 0.0 if math.isinf(at) else max(0.0, at - now)
 
-    def _passed_over(self, endpoint: Endpoint) -> int:
-        head = self._queues[endpoint][0]
-        return self._grants - max(head.grants_at_entry, self._served_at[endpoint])
+    def waiting(self, endpoint: Endpoint) -> int:
+        """How many calls of this class wait for their turn."""
+        return sum(ticket.endpoint is endpoint for queue in self._queues for ticket in queue)
+
+    def _queue_of(self, ticket: Ticket) -> deque[Ticket]:
+        return self._queues[_place(ticket.endpoint, urgent=ticket.urgent)]
+
+    def _heads(self) -> Iterator[tuple[int, Ticket]]:
+        return ((place, queue[0]) for place, queue in enumerate(self._queues) if queue)
+
+    def _open_at(self, place: int, head: Ticket) -> float:
+        reserve = head.may_take_reserve or self._starves(place, head)
+        return max(self.spacings[head.endpoint].open_at(), self.shared.open_at(reserve=reserve))
+
+    def _starves(self, place: int, head: Ticket) -> bool:
+        waited = self._grants - self._unserved_since(place, head)
+        return place > _CONFIRMING and waited >= AGING_GRANTS * head.endpoint.rank
+
+    def _unserved_since(self, place: int, head: Ticket) -> int:
+        return max(head.unserved_since, self._served_at[place])
+
+
+def _flight(ticket: Ticket) -> Flight:
+    if ticket.flight is None:
+        raise RuntimeError("a call is told of that has had no turn: this is a fault of shopperd")
+    return ticket.flight
+
+
+def _sent_at(flight: Flight, now: float) -> float:
+    return now if flight.sent_at is None else flight.sent_at
+
+
+def _cause(blocks: Blocks, retry_after: float | None, threshold: float | None) -> str:
+    if retry_after is not None:
+        return "quota" if blocks is Blocks.QUOTA else "retry_after"
+    return "no_hint" if threshold is None else "threshold"
 
 
 def _sane(seconds: float | None) -> float | None:

@@ -1,7 +1,7 @@
 """The one place where HTTP leaves: limiter, one request, error mapping, metrics.
 
 `Transport.fetch` waits for its turn, sends once, and turns whatever comes back into a value or into an error
-of the contract. A request is never repeated here, and no redirect is followed. What actually talks is a
+of the contract. Only later pages that are refused for their frequency are asked for again, and no redirect is followed. What actually talks is a
 `Sender`: aiohttp in production (`providers.sender`), a pretend marketplace in simulations.
 """
 
@@ -23,7 +23,7 @@ from multidict import CIMultiDict
 import shopperd
 from shopperd.clock import Clock
 from shopperd.providers.contract import GATE, URGENT, AuthFailed, BadAnswer, ProviderError, RateLimited, Unclear
-from shopperd.providers.limiter import Blocks, Endpoint, Limiter
+from shopperd.providers.limiter import Blocks, Endpoint, Limiter, Ticket
 from shopperd.providers.pacing import HINT_SECONDS_MAX, QUOTA_SECONDS_MAX
 from shopperd.telemetry import Metrics
 
@@ -60,6 +60,8 @@ class Call:
         timeout_seconds: for the request in all; None for the account's.
         body_limit_bytes: of the answer, before and after decompression.
         intake: takes in the body of a successful answer; what it leaves is the body of the reply.
+        repeats: whether it is asked again when it is refused for its frequency: a later page of something of which the first
+            pages would be lost with it. Only for what changes nothing.
     """
 
     endpoint: Endpoint
@@ -72,6 +74,7 @@ class Call:
     timeout_seconds: float | None = None
     body_limit_bytes: int = BODY_BYTES_MAX
     intake: Intake | None = field(default=None, repr=False)
+    repeats: bool = False
 
 
 @frozen
@@ -199,17 +202,50 @@ class Transport:
         return await self.fetch(call, classify, lambda reply: reply)
 
     async def fetch(self, call: Call, classify: Classify, read: Callable[[Reply], T]) -> T:
-        """What `read` makes of the answer; it may raise a `ProviderError`, which counts as the call's
-        outcome."""
-        headers = dict(self._headers())
-        hidden = tuple(_secrets(headers, call))
-        request = self._request(call, headers)
+        """What `read` makes of the answer; it may raise a `ProviderError`, which counts as the call's outcome.
+
+        A call that says so is asked again when it is refused for its frequency, as long as its next turn comes within the
+        account's `request_timeout` since it was first asked for. This is the one place for that: jobs begin anew instead.
+        """
         began = self._clock.monotonic()
-        await self._limiter.wait(call.endpoint, urgent=URGENT.get())
+        ticket = await self._turn(call, None)
+        while True:
+            try:
+                return await self._once(call, ticket, classify, read)
+            except RateLimited:
+                turn_at = self._clock.monotonic() + self._limiter.blocked_seconds(call.endpoint)
+                if not call.repeats or turn_at > began + self._request_timeout:
+                    raise
+            ticket = await self._turn(call, ticket)
+
+    @property
+    def limiter(self) -> Limiter:
+        """What these calls wait for."""
+        return self._limiter
+
+    async def _turn(self, call: Call, refused: Ticket | None) -> Ticket:
+        began = self._clock.monotonic()
+        ticket = await self._limiter.wait(call.endpoint, urgent=URGENT.get(), refused=refused)
         if (gate := GATE.get()) is not None:
-            await gate()
+            try:
+                await gate()
+            except BaseException:
+                self._limiter.give_back(ticket)
+                raise
+        waited = self._clock.monotonic() - began
+        self._metrics.ratelimit_wait_seconds.labels(**self._labels, endpoint=call.endpoint.value).observe(waited)
+        return ticket
+
+    async def _once(self, call: Call, ticket: Ticket, classify: Classify, read: Callable[[Reply], T]) -> T:
+        try:
+            headers = dict(self._headers())
+            request = self._request(call, headers)
+        except BaseException:
+            self._limiter.give_back(ticket)
+            raise
+        hidden = tuple(_secrets(headers, call))
         sent = self._clock.monotonic()
-        self._metrics.ratelimit_wait_seconds.labels(**self._labels, endpoint=call.endpoint.value).observe(sent - began)
+        self._limiter.sent(ticket)
         reply: Reply | None = None
         try:
             try:
@@ -223,10 +259,13 @@ class Transport:
         except ProviderError as error:
             error.args = (_sentence(call, reply, str(error), hidden),)
             self._observe(call.endpoint, seconds, error.outcome)
-            self._tell(call.endpoint, reply, error)
+            self._tell(ticket, reply, error)
+            raise
+        except BaseException:
+            self._limiter.abandoned(ticket)
             raise
         self._observe(call.endpoint, seconds, "ok")
-        self._tell(call.endpoint, reply, None)
+        self._tell(ticket, reply, None)
         return value
 
     async def close(self) -> None:
@@ -289,15 +328,17 @@ class Transport:
             return Unclear(said, "server")
         return BadAnswer("a redirect, not followed" if 300 <= status < 400 else said)
 
-    def _tell(self, endpoint: Endpoint, reply: Reply | None, error: ProviderError | None) -> None:
+    def _tell(self, ticket: Ticket, reply: Reply | None, error: ProviderError | None) -> None:
         if isinstance(error, Throttled):
-            self._limiter.refused(endpoint, error.retry_after_seconds, error.threshold_seconds, error.blocks)
+            self._limiter.refused(ticket, error.retry_after_seconds, error.threshold_seconds, error.blocks)
         elif isinstance(error, RateLimited):
-            self._limiter.refused(endpoint, error.retry_after_seconds)
-        elif reply is not None and reply.status == 429:
-            self._limiter.refused(endpoint, retry_hint(reply, self._clock.now()))
-        elif reply is not None and reply.status < 500:
-            self._limiter.succeeded(endpoint)
+            self._limiter.refused(ticket, error.retry_after_seconds)
+        elif reply is None or reply.status >= 500:
+            self._limiter.unanswered(ticket)
+        elif reply.status == 429:
+            self._limiter.refused(ticket, retry_hint(reply, self._clock.now()))
+        else:
+            self._limiter.succeeded(ticket)
 
     def _observe(self, endpoint: Endpoint, seconds: float, outcome: str) -> None:
         labels = {**self._labels, "operation": endpoint.operation, "outcome": outcome}

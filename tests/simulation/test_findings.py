@@ -11,11 +11,6 @@ from tests.simulation.play import play
 from tests.simulation.schedules import Schedule, Step
 from tests.simulation.shapes import DOCK, OLD_DOCK, VAST, Shape
 
-HELD_UP = "the spacing counts from a call's turn, and a change asks a slow store once more after it"
-SLOW_TO_ADMIT = (
-    "after refusals for frequency an account's calls stay as rare as the worst of them asked for, for many calls"
-)
-
 
 def step(at: float, kind: str, **values: Any) -> Step:
     return Step(at, kind, values)
@@ -124,7 +119,6 @@ def test_a_clock_that_is_set_while_the_process_runs_is_not_followed() -> None:
 # --- the pace of calls --------------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(strict=True, reason=HELD_UP)
 def test_a_change_that_a_slow_store_holds_up_after_its_turn_keeps_its_distance() -> None:
     creates = [create(14.0 + place, f"session-{place}", OLD_DOCK) for place in range(4)]
     ledger = played(step(14.0, "busy", seconds=20.0), *creates, account=OLD_DOCK)
@@ -132,7 +126,6 @@ def test_a_change_that_a_slow_store_holds_up_after_its_turn_keeps_its_distance()
     assert [text for text in judge(ledger) if text.startswith("O6")] == []
 
 
-@pytest.mark.xfail(strict=True, reason=SLOW_TO_ADMIT)
 def test_a_minute_of_refusals_keeps_no_ended_session_for_ten_minutes() -> None:
     refusals = step(40.0, "fault", name="rate_limited_in_200", seconds=60.0)
     steps = (create(20.0, account=DOCK), refusals, step(41.0, "end", key="one"))

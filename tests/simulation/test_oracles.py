@@ -308,26 +308,35 @@ def test_commands_do_not_count_towards_the_limit() -> None:
 
 def test_two_calls_that_are_too_close_are_found() -> None:
     ledger = good()
-    ledger.sent.extend((listed(10, 600.0), listed(11, 600.9)))
+    ledger.sent.extend((listed(10, 600.0), listed(11, 600.7)))
     assert "the least is 1 s (list)" in found(ledger, "O6 spacing")
     ledger.sent[-1].sent_at = 601.0
     assert not found(ledger, "O6 spacing")
 
 
-def test_two_calls_of_different_kinds_keep_the_account_s_own_spacing() -> None:
+def test_a_spacing_that_was_accepted_is_proven_and_may_be_tried_a_little_closer() -> None:
     ledger = good()
-    ledger.sent.extend((listed(10, 600.0), listed(11, 600.4, "show")))
+    moments = (600.0, 600.9, 601.6)
+    ledger.sent.extend(listed(10 + place, at) for place, at in enumerate(moments))
+    assert not found(ledger, "O6 spacing")
+    ledger.sent[-1].sent_at = 601.5
+    assert "the least is 0.9 s (list)" in found(ledger, "O6 spacing")
+
+
+def test_calls_of_different_kinds_keep_the_account_s_own_rate() -> None:
+    ledger = good()
+    ledger.sent.extend((listed(10, 600.0), listed(11, 600.0, "show"), listed(12, 600.3, "search")))
     assert "(shared)" in found(ledger, "O6 spacing")
     ledger.sent[-1].life = 2
     assert not found(ledger, "O6 spacing")
 
 
-def test_a_change_that_was_held_up_by_the_disk_after_its_turn_is_let_pass() -> None:
+def test_a_change_that_was_held_up_by_the_disk_after_its_turn_keeps_its_distance_too() -> None:
     ledger = good()
     ledger.sent.extend((listed(10, 600.0, "destroy"), listed(11, 602.0, "destroy")))
     assert "(destroy)" in found(ledger, "O6 spacing")
     ledger.slow.append(Slow(1, 597.0, 600.0))
-    assert not found(ledger, "O6 spacing")
+    assert "(destroy)" in found(ledger, "O6 spacing")
 
 
 def test_a_call_inside_of_the_wait_that_a_refusal_named_is_found() -> None:

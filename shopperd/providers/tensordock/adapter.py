@@ -94,6 +94,11 @@ class TensorDock:
         """The marketplace."""
         return NAME
 
+    @property
+    def limiter(self) -> Limiter:
+        """What this account's calls wait for."""
+        return self._transport.limiter
+
     async def list_offers(self, filter: OfferFilter) -> OfferList:
         """The offers that fit, each GPU model of a place in the usual numbers, priced with the default machine around it.
 

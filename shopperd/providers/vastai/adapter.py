@@ -95,6 +95,11 @@ class VastAI:
         """The marketplace."""
         return NAME
 
+    @property
+    def limiter(self) -> Limiter:
+        """What this account's calls wait for."""
+        return self._transport.limiter
+
     async def list_offers(self, filter: OfferFilter) -> OfferList:
         """The offers that fit now, from as many searches as it takes to see all of them."""
 
@@ -205,7 +210,7 @@ def _page_call(token: str | None) -> Call:
     query = {"limit": str(PAGE_ROWS), "order_by": json.dumps([{"col": "id", "dir": "asc"}])}
     if token is not None:
         query["after_token"] = token
-    return Call(Endpoint.LIST, "GET", "/api/v1/instances/", query=query)
+    return Call(Endpoint.LIST, "GET", "/api/v1/instances/", query=query, repeats=token is not None)
 
 
 def _create_call(request: CreateRequest) -> Call:

@@ -99,13 +99,15 @@ async def test_a_bid_is_rented_as_one(clock: FakeClock, metrics: Metrics) -> Non
     assert getattr(instance, "is_bid", False) is True
 
 
-async def test_a_large_account_is_listed_in_full_without_one_refusal(clock: FakeClock, metrics: Metrics) -> None:
+async def test_a_large_account_is_listed_in_full_though_its_limit_is_probed_meanwhile(
+    clock: FakeClock, metrics: Metrics
+) -> None:
     vast, world = opened(clock, metrics, WorldSettings())
     for _ in range(130):
         world.conjure({"provider": "vastai", "tag": "someone", "state": "running"})
     snapshot = await vast.list_all_instances()
     assert (snapshot.complete, len(snapshot.instances), snapshot.pages) == (True, 130, 6)
-    assert clock.monotonic() == 5.0
+    assert 5.0 <= clock.monotonic() < 6.5
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
+from shopperd.providers.spacing import BOLD_SHARE
 from tests.simulation.ledger import Ledger, Run, Sent
 from tests.simulation.oracles.safety import left_at
 
 ROUNDING_SECONDS = 1e-3
+SHARED_BURST = 2
 JITTER_SHARE = 0.1
 HINT_SECONDS_MAX = 3600.0
 RATE_LIMITED = 429
@@ -36,25 +39,28 @@ def _by_account(ledger: Ledger) -> dict[tuple[int, str], list[Sent]]:
 
 
 def polite_spacing(ledger: Ledger) -> Iterator[str]:
-    """O6: no two calls of an account are closer than the spacing that its marketplace publishes."""
-    for (life, account), requests in _by_account(ledger).items():
+    """O6: calls are no closer than the spacing that their marketplace publishes, but for what probing has proven.
+
+    A probe goes at most a bold step below what was accepted before. The account's own limit is a rate, with two calls at once.
+    """
+    for (_, account), requests in _by_account(ledger).items():
         intervals = ledger.intervals.get(account, {})
-        busy = _busy(ledger, life)
-        last: dict[str, Sent] = {}
+        last: dict[str, list[Sent]] = {}
+        proven: dict[str, float] = {}
         for sent in requests:
-            for kind in (sent.operation, "shared"):
-                before = last.get(kind)
-                least = intervals.get(kind, 0.0)
-                if before is None or _was_held_up(busy, before, sent):
-                    last[kind] = sent
-                    continue
-                if left_at(sent) - left_at(before) < least - ROUNDING_SECONDS:
-                    gap = left_at(sent) - left_at(before)
-                    yield (
-                        f"request {sent.n} ({sent.operation}) of {account} left {gap:.3f} s after request {before.n} "
-                        f"({before.operation}); the least is {least:g} s ({kind})"
-                    )
-                last[kind] = sent
+            for kind, many in ((sent.operation, 1), ("shared", SHARED_BURST)):
+                before = last.setdefault(kind, [])
+                least = min(proven.get(kind, math.inf), intervals.get(kind, 0.0))
+                if len(before) >= many:
+                    gap = left_at(sent) - left_at(before[-many])
+                    if gap < least * BOLD_SHARE - ROUNDING_SECONDS:
+                        yield (
+                            f"request {sent.n} ({sent.operation}) of {account} left {gap:.3f} s after request "
+                            f"{before[-many].n} ({before[-many].operation}); the least is {least:g} s ({kind})"
+                        )
+                    if sent.status != RATE_LIMITED:
+                        proven[kind] = min(gap, least)
+                before.append(sent)
 
 
 def _busy(ledger: Ledger, life: int) -> list[tuple[float, float]]:
