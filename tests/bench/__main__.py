@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("market",)
+BENCHMARKS = ("limiter", "market")
 """Modules beside this one; each has ``results()``."""
 
 

@@ -9,6 +9,7 @@ VAST_ROWS = "providers/vastai/test_instances"
 DOCK = "providers/tensordock/test_wire_v2"
 DOCK_V0 = "providers/tensordock/test_wire_v0"
 LIMITER = "providers/test_limiter"
+PACING = "providers/test_pacing"
 TRANSPORT = "providers/test_transport"
 SENDER = "providers/test_sender"
 
@@ -382,17 +383,17 @@ MANNERS = (
         source="LESSONS D7, rule 7; cloud-gpu-shopper treats all calls alike",
         what="Machines that should go bill on while offers are being read.",
         file="providers/pacing.py",
-        before="        endpoint = starving[-1] if starving else min(ready, key=self._rank)\n",
-        after="        endpoint = starving[-1] if starving else ready[-1]\n",
-        killed_by=tests(LIMITER, "test_money_savers_go_first_whoever_came_first"),
+        before="if self._starves(*each)), ready[0])\n",
+        after="if self._starves(*each)), ready[-1])\n",
+        killed_by=tests(PACING, "test_the_more_a_call_saves_the_sooner_it_goes_whoever_came_first"),
     ),
     Mutant(
         name="last-look-waits-behind-polls",
         source="LESSONS D7, bosh-aws-cpi#75",
         what="The read that stands before every destroy waits for all listings, and the destroy with it.",
         file="providers/pacing.py",
-        before="        return 0 if self._queues[endpoint][0].urgent else endpoint.rank\n",
-        after="        return endpoint.rank\n",
+        before="    return _CONFIRMING if urgent else endpoint.rank + 1\n",
+        after="    return endpoint.rank + 1\n",
         killed_by=tests(LIMITER, "test_an_urgent_read_goes_before_the_listings_that_wait"),
     ),
     Mutant(
@@ -400,24 +401,24 @@ MANNERS = (
         source="LESSONS D14, D15, boskos#112",
         what="As long as destroys go on nothing else is ever asked, so none of them is ever proven.",
         file="providers/pacing.py",
-        before="        starving = [e for e in ready if e.rank and self._passed_over(e) >= AGING_GRANTS * e.rank]\n",
-        after="        starving: list[Endpoint] = []\n",
-        killed_by=tests(LIMITER, "test_the_lowest_class_goes_now_and_then_although_destroys_never_end"),
+        before="        return place > _CONFIRMING and waited >= AGING_GRANTS * head.endpoint.rank\n",
+        after="        return place > _CONFIRMING and waited < 0\n",
+        killed_by=tests(PACING, "test_the_lowest_class_goes_now_and_then_although_destroys_never_end"),
     ),
     Mutant(
         name="retry-after-ignored",
         source="LESSONS G1; cloud-gpu-shopper ignores Retry-After",
         what="The provider says when to come back, and is asked before that until it bans the account.",
-        file="providers/pacing.py",
-        before="            wait = max(wait, min(retry_after, HINT_SECONDS_MAX) * ",
-        after="            wait = max(wait, min(retry_after, 0.0) * ",
+        file="providers/bucket.py",
+        before="    return min(retry_after, HINT_SECONDS_MAX) * ",
+        after="    return min(retry_after, 0.0) * ",
         killed_by=tests(LIMITER, "test_retry_after_shuts_the_class_for_that_long"),
     ),
     Mutant(
         name="retry-after-of-years",
         source="LESSONS G1",
         what="One absurd header stops all destroys for ten years.",
-        file="providers/pacing.py",
+        file="providers/bucket.py",
         before="HINT_SECONDS_MAX = 3600.0\n",
         after="HINT_SECONDS_MAX = 1e12\n",
         killed_by=tests(TRANSPORT, "test_hints_are_read_in_every_form_and_bounded"),
@@ -444,18 +445,18 @@ MANNERS = (
         name="all-come-back-together",
         source="LESSONS G8, gascity#3279",
         what="Everybody who was refused together asks again together, and is refused again.",
-        file="providers/pacing.py",
-        before="        own = self.pause * (1 + random.random() * JITTER)\n",
-        after="        own = self.pause\n",
-        killed_by=tests(LIMITER, "test_clients_that_are_refused_again_and_again_do_not_come_back_together_either"),
+        file="providers/bucket.py",
+        before="        wait = self._pause * (1.0 + self.random.random() * PAUSE_JITTER)\n",
+        after="        wait = self._pause\n",
+        killed_by=tests(LIMITER, "test_two_clients_that_are_refused_together_do_not_come_back_together"),
     ),
     Mutant(
         name="gate-dropped",
         source="LESSONS D18, J4, ravel PR#1777",
         what="A destroy that waited a minute for its turn is sent although the deployment was frozen meanwhile.",
         file="providers/transport.py",
-        before="        if (gate := GATE.get()) is not None:\n            await gate()\n",
-        after="",
+        before="                await gate()\n",
+        after="                pass\n",
         killed_by=tests(TRANSPORT, "test_a_call_whose_turn_has_come_can_still_be_withheld"),
     ),
 )

@@ -209,6 +209,25 @@ def test_nothing_goes_before_a_retry_after_has_passed(seed: int, seconds: int, a
 # Who goes first.
 
 
+def test_the_more_a_call_saves_the_sooner_it_goes_whoever_came_first() -> None:
+    desk = Desk(ACCOUNT)
+    desk.accepted(Endpoint.DESTROY)
+    desk.accepted(Endpoint.DESTROY)
+    for endpoint in reversed(Endpoint):
+        desk.pacer.enter(endpoint, desk.now)
+    desk.pacer.enter(Endpoint.SHOW, desk.now, urgent=True)
+    order = []
+    while (at := desk.pacer.next_at()) is not None:
+        ticket = desk.pacer.grant(max(at, desk.now))
+        assert ticket is not None
+        desk.now = max(at, desk.now)
+        desk.pacer.sent(ticket, desk.now)
+        desk.pacer.succeeded(ticket, desk.now)
+        order.append((ticket.endpoint, ticket.urgent))
+    first, *others = Endpoint
+    assert order == [(first, False), (Endpoint.SHOW, True), *((endpoint, False) for endpoint in others)]
+
+
 @pytest.mark.parametrize("low", [endpoint for endpoint in Endpoint if endpoint.rank > 1])
 def test_the_lowest_class_goes_now_and_then_although_destroys_never_end(low: Endpoint) -> None:
     subject = pacer(ACCOUNT)
