@@ -9,6 +9,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -56,10 +57,13 @@ class TestContainerfile:
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
-    folder = tmp_path_factory.mktemp("image")
-    yield built(folder)
-    shutil.rmtree(folder, ignore_errors=True)  # half a gigabyte
+def images() -> Iterator[Images]:
+    # A short path of its own: podman bears 50 characters.
+    folder = Path(tempfile.mkdtemp(prefix="img"))
+    try:
+        yield built(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.system

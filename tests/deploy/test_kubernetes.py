@@ -29,6 +29,14 @@ def kustomize(folder: Path) -> str:
     return said(tool("manifests", "kubectl"), "kustomize", folder)
 
 
+def switched_on(overlay: str, folder: Path) -> Path:
+    """A copy of an overlay with everything on that its comments offer."""
+    shutil.copytree(ROOT / "deploy", folder / "deploy")
+    switch = folder / "deploy/k8s/overlays" / overlay / "kustomization.yaml"
+    switch.write_text(re.sub(r"^# (components: )", r"\1", switch.read_text(), flags=re.MULTILINE))
+    return switch.parent
+
+
 @pytest.fixture(scope="module", params=OVERLAYS)
 def overlay(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -44,11 +52,8 @@ def plain(overlay: str) -> list[dict[str, Any]]:
 def file(overlay: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An overlay with everything that can be switched on, rendered."""
     folder = tmp_path_factory.mktemp(overlay)
-    shutil.copytree(ROOT / "deploy", folder / "deploy")
-    switch = folder / "deploy/k8s/overlays" / overlay / "kustomization.yaml"
-    switch.write_text(re.sub(r"^# (components: )", r"\1", switch.read_text(), flags=re.MULTILINE))
     rendered = folder / "rendered.yaml"
-    rendered.write_text(kustomize(switch.parent))
+    rendered.write_text(kustomize(switched_on(overlay, folder)))
     return rendered
 
 
@@ -81,14 +86,18 @@ class TestTools:
         with pytest.raises(AssertionError, match="deployment"):
             said(tool("manifests", "kubernetes-validate"), "--strict", "-k", VERSIONS[-1], broken)
 
-    @pytest.mark.system
-    def test_it_keeps_the_rules_and_every_exception_has_its_reason(self, file: Path) -> None:
-        words = ("--framework", "kubernetes", "--compact", "--quiet", "--skip-download")
-        told = said(tool("checkov", "checkov"), "-f", file, *words)
-        assert "Failed checks: 0" in told
-        reasons = re.findall(r"checkov\.io/skip\d+: (\w+)=(.+)", (FOLDER / "base/deployment.yaml").read_text())
-        assert all(len(reason) > 30 for _, reason in reasons)
-        assert f"Skipped checks: {len(reasons)}" in told
+
+@pytest.mark.system
+def test_all_keep_the_rules_and_every_exception_has_its_reason(tmp_path: Path) -> None:
+    for overlay in OVERLAYS:
+        (tmp_path / f"{overlay}.yaml").write_text(kustomize(switched_on(overlay, tmp_path / overlay)))
+    files = [word for path in tmp_path.glob("*.yaml") for word in ("-f", path)]
+    words = ("--framework", "kubernetes", "--compact", "--quiet", "--skip-download")
+    told = said(tool("checkov", "checkov"), *files, *words)
+    assert "Failed checks: 0" in told
+    reasons = re.findall(r"checkov\.io/skip\d+: (\w+)=(.+)", (FOLDER / "base/deployment.yaml").read_text())
+    assert all(len(reason) > 30 for _, reason in reasons)
+    assert f"Skipped checks: {len(reasons) * len(OVERLAYS)}" in told
 
 
 class TestTogether:
