@@ -90,6 +90,7 @@ def journal(which: str = "-u shopperd") -> str:
 
 def main(results: Path) -> None:
     """See the module."""
+    (results / "begun").touch()
     try:
         look(json.loads((results / "commands.json").read_text()))
     except Exception:

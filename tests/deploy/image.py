@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +20,9 @@ from tests.deploy.tools import ROOT, said
 
 KEPT = ROOT / "build/deploy"
 """What is the same the next time: the base and the wheels."""
+
+SUITE, PYTHON = "bookworm", "3.11"
+"""The Debian that the base is, and the Python that it has."""
 
 CONTAINERFILE = ROOT / "deploy/container/Containerfile"
 NAME = f"localhost/shopperd:{shopperd.__version__}"
@@ -70,8 +71,7 @@ def built(folder: Path) -> Images:
     """Build it; skip where that cannot be."""
     need("buildah", "mmdebstrap")
     images = Images(folder)
-    base = _base()
-    wheels = _wheels(base)
+    base, wheels = _parts()
     context = folder / "context"
     context.mkdir()
     (context / "Containerfile").write_text("FROM scratch\nADD base.tar /\n")
@@ -86,30 +86,28 @@ def built(folder: Path) -> Images:
     return images
 
 
-def _base() -> Path:
-    """A minimal Debian with Python, as an archive. It takes most of a minute, and so is kept."""
-    base = KEPT / "base.tar"
-    if base.exists():
-        return base
+def _parts() -> tuple[Path, Path]:
+    """A minimal Debian with Python as an archive, and the locked packages for it. They take most of a minute, and are kept."""
+    base, draft = KEPT / "base.tar", KEPT / "draft.tar"
     KEPT.mkdir(parents=True, exist_ok=True)
-    draft = base.with_name("draft.tar")
     words = ["--variant=minbase", "--quiet", "--include=ca-certificates,python3,python3-venv"]
     words += [f"--dpkgopt=path-exclude=/usr/share/{each}/*" for each in ("doc", "man", "locale")]
-    done = subprocess.run(["mmdebstrap", *words, "bookworm", str(draft)], capture_output=True, text=True)
-    if done.returncode:
+    with subprocess.Popen(
+        ["true"] if base.exists() else ["mmdebstrap", *words, SUITE, str(draft)], stderr=subprocess.PIPE, text=True
+    ) as making:
+        wheels = _wheels()  # the one waits for the network, the other for the processor
+        _, complaint = making.communicate()
+    if making.returncode:
         draft.unlink(missing_ok=True)
-        pytest.skip(f"mmdebstrap cannot make a base here: {done.stderr.strip().splitlines()[-1:]}")
-    return draft.rename(base)
+        pytest.skip(f"mmdebstrap cannot make a base here: {complaint.strip().splitlines()[-1:]}")
+    return (base if base.exists() else draft.rename(base)), wheels
 
 
-def _wheels(base: Path) -> Path:
-    """The locked packages for the base's Python, fetched as pip is told to on this machine."""
-    with tarfile.open(base) as archive:
-        found = (re.fullmatch(r"\./usr/bin/python(3\.\d+)", name) for name in archive.getnames())
-        (version,) = {match[1] for match in found if match}
+def _wheels() -> Path:
+    """Fetched as pip is told to on this machine."""
     wheels = KEPT / "wheels"
     for lock in ("image", "build"):
         words = ("download", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:")
-        requirements = ("--python-version", version, "--dest", wheels, "-r", ROOT / f"requirements/{lock}.txt")
+        requirements = ("--python-version", PYTHON, "--dest", wheels, "-r", ROOT / f"requirements/{lock}.txt")
         said(sys.executable, "-m", "pip", "--disable-pip-version-check", *words, *requirements)
     return wheels
