@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
 
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+from shopperd.harmless import visible
 
 LINE_CHARS_MAX = 2000
 """No row of ours is longer."""
@@ -34,7 +33,7 @@ def printable(value: object) -> str:
         case False:
             return "no"
         case _:
-            return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), str(value))
+            return visible(str(value))
 
 
 def money(value: Any) -> str:

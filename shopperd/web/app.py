@@ -24,10 +24,12 @@ from shopperd.web import (
 from shopperd.web.access import guarded
 from shopperd.web.door import DOOR, Door, Health
 from shopperd.web.exposition import measured
+from shopperd.web.page import routes as page_routes
 from shopperd.web.problems import answered
 from shopperd.web.reading import BODY_BYTES_MAX
 
 _TABLES = (
+    page_routes,
     overview.routes,
     sessions.routes,
     instances.routes,

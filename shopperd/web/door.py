@@ -13,6 +13,7 @@ from shopperd.control import Control
 from shopperd.jobs.context import Changes, Context
 from shopperd.schedule import Schedule
 from shopperd.secrets import Secret
+from shopperd.web.failures import Failures
 
 API = "/api/v1"
 """Where the routes begin."""
@@ -35,6 +36,7 @@ class Door:
         loopback: only this machine can reach the listener.
         closing: the server is being shut down; whoever waits or streams is to finish.
         streams: the event streams that are open.
+        failures: who gave wrong tokens lately.
     """
 
     context: Context
@@ -45,6 +47,7 @@ class Door:
     health: Callable[[], Health]
     closing: asyncio.Event = field(factory=asyncio.Event)
     streams: set[object] = field(factory=set)
+    failures: Failures = field(factory=Failures)
 
 
 DOOR = web.AppKey("door", Door)

@@ -123,15 +123,16 @@ def _page(conn: Connection, asked: InstancesQuery) -> ListAnswer[InstanceAnswer]
         limit=asked.limit,
         cursor=asked.cursor,
     )
-    return ListAnswer(_told(conn, page.items), page.next)
+    return ListAnswer(told_of(conn, page.items), page.next)
 
 
 def _one(conn: Connection, account: str, instance_id: str) -> InstanceAnswer | None:
     track = instances.get(conn, account, instance_id)
-    return None if track is None else _told(conn, [track])[0]
+    return None if track is None else told_of(conn, [track])[0]
 
 
-def _told(conn: Connection, tracks: Sequence[Track]) -> list[InstanceAnswer]:
+def told_of(conn: Connection, tracks: Sequence[Track]) -> list[InstanceAnswer]:
+    """Instances as they are told, each with the session that it belongs to."""
     by_account: dict[str, list[Track]] = defaultdict(list)
     for track in tracks:
         by_account[track.instance.account].append(track)

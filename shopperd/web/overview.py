@@ -18,7 +18,7 @@ from shopperd.reconcile import held_reasons, published_bound_seconds
 from shopperd.redaction import redact
 from shopperd.store import StoreError, meta
 from shopperd.web.answers import ListAnswer, answer
-from shopperd.web.door import API, DOOR
+from shopperd.web.door import API, DOOR, Door
 from shopperd.web.health import snapshot_age_seconds, trouble_of
 from shopperd.web.reading import NoQuery, ReasonBody, read_body, read_query
 from shopperd.web.standing import Standing, standing
@@ -117,13 +117,17 @@ class StatusAnswer:
 @routes.get(f"{API}/status")
 async def status(request: web.Request) -> web.Response:
     """The deployment. It answers with what is known while the store does not."""
-    door = request.app[DOOR]
     read_query(request, NoQuery)
+    return answer(await status_of(request.app[DOOR]))
+
+
+async def status_of(door: Door) -> StatusAnswer:
+    """The deployment as it is now; what the store does not tell is told as it was last known."""
     context = door.context
     accounts = await _accounts(context)
     frozen_by = await _frozen_by(context)
     problem = context.store.problem
-    told = StatusAnswer(
+    return StatusAnswer(
         version=__version__,
         deployment=context.settings.deployment,
         frozen=context.frozen or frozen_by is not None,
@@ -143,7 +147,6 @@ async def status(request: web.Request) -> web.Response:
         destroys_stuck=sum(account.destroys_stuck for account in accounts),
         orphan_bound_seconds=published_bound_seconds(context.settings),
     )
-    return answer(told)
 
 
 @routes.get(f"{API}/accounts")

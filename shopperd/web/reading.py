@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from urllib.parse import parse_qsl
 from uuid import UUID
 
 import cattrs
@@ -33,6 +34,9 @@ BODY_SECONDS_MAX = 30.0
 """A body that has not arrived by then is not waited for."""
 
 ENV_VALUES_MAX = 256
+FIELDS_MAX = 32
+"""No form of ours has as many."""
+
 LIMIT_MAX = 1000
 
 R = TypeVar("R")
@@ -100,11 +104,7 @@ async def read_json(request: web.Request) -> dict[str, object]:
         Malformed: it is no JSON object.
         Refusal: it did not arrive in time.
     """
-    try:
-        async with asyncio.timeout(BODY_SECONDS_MAX):
-            content = await request.read()
-    except TimeoutError:
-        raise Refusal(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time") from None
+    content = await _content(request)
     if not content:
         return {}
     try:
@@ -115,6 +115,37 @@ async def read_json(request: web.Request) -> dict[str, object]:
     if not isinstance(decoded, dict):
         raise Malformed([Fault("body", f"must be a JSON object, not {_shown(decoded)}")])
     return decoded
+
+
+async def _content(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            return await request.read()
+    except TimeoutError:
+        raise Refusal(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time") from None
+
+
+async def read_form(request: web.Request, cls: type[R]) -> R:
+    """The body of a request that a browser's form has sent, as a record. What was left empty counts as not given.
+
+    Raises:
+        Malformed: it is no form, or with every field that is unknown, repeated, missing or out of bounds.
+        Refusal: it did not arrive in time.
+    """
+    content = await _content(request)
+    try:
+        fields = parse_qsl(
+            content.decode("ascii"), encoding="utf-8", errors="strict", max_num_fields=FIELDS_MAX, strict_parsing=True
+        )
+    except ValueError:
+        raise Malformed([Fault("body", "is not what a form sends")]) from None
+    raw: dict[str, object] = {}
+    faults = []
+    for key, value in fields:
+        if key in raw:
+            faults.append(Fault(_place("body", key), "is given more than once"))
+        raw[key] = QueryText(value)
+    return _structure(raw, cls, "body", faults)
 
 
 async def read_body(request: web.Request, cls: type[R]) -> R:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from shopperd.web.failures import SECONDS_PER_TRY, TRIES
 from tests.web.conftest import Client, Serve
 from tests.web.deployment import AUTHORIZED, Deployment, token
 
@@ -53,6 +54,18 @@ class TestToken:
         assert response.headers["WWW-Authenticate"].startswith("Bearer")
         assert "a-token" not in await response.text()
         assert not deployment.context.frozen
+
+    async def test_a_guesser_is_soon_not_listened_to_and_others_are(self, serve: Serve, deployment: Deployment) -> None:
+        client = await serve(deployment, token=token())
+        wrong = {"Authorization": "Bearer guess"}
+        assert [await frozen(client, wrong) for _ in range(TRIES)] == [401] * TRIES
+        assert await frozen(client, wrong) == 429
+        response = await client.post(FREEZE, json=WHY, headers=AUTHORIZED)
+        assert (response.status, response.headers["Retry-After"]) == (429, "6")
+        assert not deployment.context.frozen
+        assert (await client.get("/api/v1/status")).status == 200
+        deployment.clock.advance(SECONDS_PER_TRY)
+        assert await frozen(client, AUTHORIZED) == 200
 
     async def test_two_tokens_are_none(self, serve: Serve, deployment: Deployment) -> None:
         client = await serve(deployment, token=token())
