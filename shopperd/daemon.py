@@ -26,6 +26,7 @@ from shopperd.jobs.creates import CreatesJob
 from shopperd.jobs.destroys import DestroysJob
 from shopperd.jobs.housekeeping import HousekeepingJob
 from shopperd.jobs.knowledge import FROZEN_KEY, RESTORED_KEY, append
+from shopperd.jobs.limits import KeptLimits
 from shopperd.jobs.offers import OffersJob
 from shopperd.jobs.recovery import recover
 from shopperd.jobs.runner import Runner
@@ -33,6 +34,7 @@ from shopperd.jobs.status import StatusJob
 from shopperd.jobs.sweep import SweepJob, observing_key
 from shopperd.logs import configure_logging
 from shopperd.providers.contract import Provider
+from shopperd.providers.limiter import Limited
 from shopperd.providers.registry import ProviderUnusable, open_provider
 from shopperd.providers.transport import Sender
 from shopperd.schedule import SWEEP_LATER_SHARE, Schedule
@@ -94,6 +96,7 @@ class Daemon:
             spool=spool,
         )
         self.control = Control(self.context)
+        self._limits = KeptLimits(self.context)
         self.url = ""
         self.port = 0
         self._environ = environ
@@ -126,6 +129,7 @@ class Daemon:
             take_up, context.store.binding, context.settings, now, created=context.store.created
         )
         context.frozen = bool(await context.store.run(meta.get, FROZEN_KEY))
+        await self._limits.read()
         if context.spool is not None:
             context.metrics.store_spool_ready.set(1 if context.spool.shortage is None else 0)
             # Before any job runs: a listing must not be judged without the ids that it may hold.
@@ -184,6 +188,8 @@ class Daemon:
             await account.provider.close()
         with contextlib.suppress(StoreError):
             await context.store.beat(context.clock.now(), gap_seconds(context.settings))
+            if context.clock.monotonic() < context.acts_until:
+                await self._limits.keep(now=True)
             if context.store.binding.shared:
                 await context.store.run(lease.release, self._process)
         await context.store.close()
@@ -305,8 +311,12 @@ class Daemon:
     def _open_account(self, account: AccountSettings, provider: Provider, secrets: Mapping[str, Secret]) -> None:
         context = self.context
         place = f"{account.provider} {account.base_url or ''}"
-        at = AccountAtWork(settings=account, provider=provider, key=lambda: fingerprint(place, secrets))
+        limiter = provider.limiter if isinstance(provider, Limited) else None
+        at = AccountAtWork(
+            settings=account, provider=provider, limiter=limiter, key=lambda: fingerprint(place, secrets)
+        )
         context.accounts[account.name] = at
+        self._limits.apply(account.name)
         context.metrics.account_owned.labels(**at.labels).set(1)
         for job in jobs_of(context, at):
             later = job.interval * SWEEP_LATER_SHARE if job.name == "sweep" else 0.0
@@ -331,6 +341,7 @@ class Daemon:
 
     def _close_account(self, at: AccountAtWork) -> None:
         """Take an account out of service; runs that are on end by themselves before its connections go."""
+        self._limits.note(at.name)
         running = [runner.running for runner in self.schedule.remove(at.name) if runner.running is not None]
         del self.context.accounts[at.name]
         if at.name not in {name for name, other in self.context.settings.accounts.items() if other.enabled}:
@@ -408,6 +419,8 @@ class Daemon:
                 gap = gap_seconds(context.settings)
                 last = await context.store.beat(context.clock.now(), gap, last)
                 await recover(context)
+                if not context.no_right:
+                    await self._limits.keep()
             except StoreError as error:
                 log.error("store.failed", detail=str(error))
             if had_no_right and not context.no_right:

@@ -167,6 +167,7 @@ class Metrics:
             self.provider_request_duration_seconds.labels(*own, operation, "ok")
             self.ratelimit_wait_seconds.labels(*own, endpoint)
             self.ratelimit_blocked_seconds.labels(*own, endpoint)
+            self.ratelimit_waiting.labels(*own, endpoint)
             for cause in _BACKOFF_CAUSES:
                 self.ratelimit_backoffs_total.labels(*own, endpoint, cause)
                 self.ratelimit_backoff_seconds_total.labels(*own, endpoint, cause)
@@ -254,6 +255,12 @@ class Metrics:
             "Time that calls waited for their turn. If destroys wait long, lengthen the intervals of the jobs.",
             endpoint,
             _WAIT_BUCKETS,
+        )
+        self.ratelimit_waiting = self._gauge(
+            "ratelimit_waiting",
+            "Calls that wait for their turn now. If it grows, more is asked for than the provider lets through: lengthen the "
+            "intervals of the jobs.",
+            endpoint,
         )
         self.ratelimit_interval_seconds = self._gauge(
             "ratelimit_interval_seconds", "Spacing of calls that the limiter has learned for this endpoint.", endpoint

@@ -31,6 +31,7 @@ TABLE: dict[str, tuple[str, set[str]]] = {
     "ratelimit_wait_seconds": ("histogram", ACCOUNT | {"endpoint"}),
     "ratelimit_interval_seconds": ("gauge", ACCOUNT | {"endpoint"}),
     "ratelimit_blocked_seconds": ("gauge", ACCOUNT | {"endpoint"}),
+    "ratelimit_waiting": ("gauge", ACCOUNT | {"endpoint"}),
     "breaker_open": ("gauge", ACCOUNT),
     "orphans": ("gauge", ACCOUNT | {"kind", "phase"}),
     "orphans_detected_total": ("counter", ACCOUNT | {"kind"}),

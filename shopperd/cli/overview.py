@@ -37,6 +37,34 @@ def _show_accounts(rows: list[dict[str, Any]]) -> None:
     )
 
 
+def limits_line(row: dict[str, Any]) -> str:
+    """An account's limits in one line; "" where they are not known."""
+    limits = row.get("limits")
+    if not limits:
+        return ""
+    spacing = ", ".join(
+        f"{kind} {value:.3g} s" + (" (learned)" if limits["learned_from"].get(kind) not in _GIVEN else "")
+        for kind, value in limits["interval_seconds"].items()
+        if value
+    )
+    waiting = sum(limits["waiting"].values())
+    blocked = f", blocked {limits['blocked_share']:.0%} of the time" if limits["blocked_share"] else ""
+    outage = "; PROVIDER ANSWERS NOTHING, calls are held back" if limits["breaker_open"] else ""
+    return (
+        f"{row['name']} calls: {spacing or 'no limit known'}; {limits['calls_last_hour']} in the last hour, "
+        f"{limits['rate_limited_last_hour']} rate limited, {waiting} waiting{blocked}{outage}"
+    )
+
+
+_GIVEN = ("published", "settings")
+
+
+def _show_limits(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        if line := limits_line(row):
+            show_line(line, colour="yellow" if row["limits"]["breaker_open"] else None)
+
+
 def _show_troubles(rows: list[dict[str, Any]]) -> None:
     """What does not fit into a column: why an account is not well. On stderr, so that a pipe gets the table alone."""
     for row in rows:
@@ -87,6 +115,7 @@ def status(as_json: bool) -> None:
     )
     if told["destroys_stuck"]:
         show_line("look at the stuck ones at their marketplace: `shopperd orphans`, `shopperd explain`", colour="red")
+    _show_limits(told["accounts"])
     show_line(f"an orphan is gone within {seconds(told['orphan_bound_seconds'])} while its provider is healthy")
     failed = [job for job in told["jobs"] if job["ok"] is False]
     for job in failed[:JOB_LINES_MAX]:

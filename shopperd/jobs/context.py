@@ -16,6 +16,7 @@ from shopperd.clock import Clock
 from shopperd.model import Offer, SessionState
 from shopperd.offer_index import OfferIndex
 from shopperd.providers.contract import Provider
+from shopperd.providers.limiter import Limiter
 from shopperd.reconcile import Authority, Plan
 from shopperd.settings import AccountSettings, Settings
 from shopperd.store import Spool, Store
@@ -39,6 +40,7 @@ class AccountAtWork:
     """One account while the daemon runs: its adapter and its newest facts. What must survive is in the store.
 
     Attributes:
+        limiter: what its calls wait for; None for a plug-in that does not tell.
         listing: held while a listing is read and recorded, so that snapshots of one account never overlap.
         problem: why the newest listing gave no complete snapshot, in one of a bounded set of words; "" if it did.
         detail: the same for people.
@@ -49,6 +51,7 @@ class AccountAtWork:
 
     settings: AccountSettings
     provider: Provider
+    limiter: Limiter | None = None
     listing: asyncio.Lock = field(factory=asyncio.Lock)
     market: Market = field(factory=Market)
     last_complete_at: datetime | None = None

@@ -69,6 +69,7 @@ class Bucket:
 
     Attributes:
         rate: calls a second in force; infinite where the account has none.
+        start: the spacing that it began with, in seconds.
         blocked_until: nothing goes before that.
     """
 
@@ -83,6 +84,10 @@ class Bucket:
     _accepted: deque[float] = field(factory=deque)
     _edges: deque[tuple[float, float]] = field(factory=lambda: deque(maxlen=EDGES))
     _minute: tuple[float, float] = (-math.inf, math.inf)
+    start: float = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.start = self.interval
 
     @property
     def interval(self) -> float:
@@ -157,7 +162,7 @@ class Bucket:
         self._wait(now, wait if edge is None else edge, retry_after)
 
     def _wait(self, now: float, own: float, retry_after: float | None) -> None:
-        self.blocked_until = max(self.blocked_until, now + max(own, hinted(retry_after, self.random)))
+        self.block(now + max(own, hinted(retry_after, self.random)))
 
     def set_rate(self, rate: float, now: float) -> None:
         """Change the rate; what is in the bucket stays."""
@@ -168,6 +173,10 @@ class Bucket:
         else:
             self._empty_at = now
         self.rate = rate
+
+    def block(self, until: float) -> None:
+        """Let nothing go before that."""
+        self.blocked_until = max(self.blocked_until, until)
 
     def empty(self, now: float) -> None:
         """Take what is in the bucket away."""

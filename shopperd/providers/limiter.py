@@ -15,6 +15,7 @@ from attrs import define, field, frozen
 from shopperd.clock import Clock
 from shopperd.providers.breaker import Breaker
 from shopperd.providers.contract import Unclear, Withheld
+from shopperd.providers.learned import AGE_MAX, Learned
 from shopperd.providers.pacing import Blocks, Endpoint, Pacer, Published, Ticket
 from shopperd.settings import LimitSettings
 from shopperd.telemetry import Metrics
@@ -108,6 +109,8 @@ class Limiter:
             interval.set_function(partial(self.interval_seconds, endpoint))
             blocked = metrics.ratelimit_blocked_seconds.labels(**labels)
             blocked.set_function(partial(self.blocked_seconds, endpoint))
+            waiting = metrics.ratelimit_waiting.labels(**labels)
+            waiting.set_function(partial(self._pacer.waiting, endpoint))
         metrics.breaker_open.labels(**self._labels).set_function(lambda: float(self._breaker.open))
 
     async def wait(self, endpoint: Endpoint, *, urgent: bool = False, refused: Ticket | None = None) -> Ticket:
@@ -217,6 +220,19 @@ class Limiter:
             blocked_share=min(1.0, self._hour.sum(now, "blocked") / self._hour.seconds(now)),
             breaker_open=self._breaker.open,
         )
+
+    @property
+    def learned(self) -> Learned | None:
+        """What should survive a restart; None while nothing was learned."""
+        at = self._clock.now()
+        layers = self._pacer.learned(self._clock.monotonic(), at)
+        return Learned(at, layers) if layers else None
+
+    def recall(self, learned: Learned) -> None:
+        """Go on with what was learned before a restart, unless that is too long ago."""
+        at = self._clock.now()
+        if at - learned.at <= AGE_MAX:
+            self._pacer.recall(learned.layers, self._clock.monotonic(), at)
 
     def _ask_breaker(self, endpoint: Endpoint, *, urgent: bool) -> None:
         if urgent or endpoint is Endpoint.DESTROY:

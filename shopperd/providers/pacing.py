@@ -12,12 +12,15 @@ import enum
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from random import Random
 
 from attrs import define, field, frozen
 
 from shopperd.providers.bucket import HINT_SECONDS_MAX, PAUSE_JITTER, Bucket, hinted
-from shopperd.providers.spacing import Flight, Spacing
+from shopperd.providers.learned import CAUTION, START_SECONDS_MAX, Layer
+from shopperd.providers.spacing import GAP_SECONDS_MAX, Flight, Spacing
+from shopperd.providers.tooth import SIZE_RESTED, STEP_MAX
 from shopperd.settings import LimitSettings
 
 __all__ = [
@@ -37,7 +40,8 @@ QUOTA_SECONDS_MAX = 25 * 3600.0
 AGING_GRANTS = 10
 """A class of rank r that waited while r times as many calls went goes first."""
 SHARED = "shared"
-PROBING = "probing"
+PUBLISHED, SETTINGS, PROBING = "published", "settings", "probing"
+"""What a limit in force comes from, beside the causes of refusals."""
 _ROUNDING = 1e-6
 """A timer may ring this much too early, whatever the floats say."""
 
@@ -172,13 +176,49 @@ class Pacer:
         shared = _shared_start(published, overrides)
         self.shared = Bucket(1.0 / shared if shared > 0 else math.inf, random)
         self.spacings: dict[Endpoint, Spacing] = {}
-        self.learned_from: dict[str, str] = {SHARED: "published" if overrides.shared is None else "settings"}
+        self.learned_from: dict[str, str] = {SHARED: PUBLISHED if overrides.shared is None else SETTINGS}
         for endpoint in Endpoint:
             override: float | None = getattr(overrides, endpoint.value)
             start = published.intervals.get(endpoint, 0.0) if override is None else override
             # A create is never sent just to see whether it is refused: its refusal may be unclear.
             self.spacings[endpoint] = Spacing(start, probes=endpoint is not Endpoint.CREATE)
-            self.learned_from[endpoint.value] = "published" if override is None else "settings"
+            self.learned_from[endpoint.value] = PUBLISHED if override is None else SETTINGS
+
+    def learned(self, now: float, at: datetime) -> dict[str, Layer]:
+        """What differs from what was there at the start, `at` being the time of day at the moment `now`."""
+        layers = {}
+        for name, layer in self._layers():
+            blocked = layer.blocked_until > now
+            if self.learned_from[name] in (PUBLISHED, SETTINGS) and not blocked:
+                continue
+            until = at + timedelta(seconds=layer.blocked_until - now) if blocked else None
+            told = layer.told if isinstance(layer, Spacing) else 0.0
+            interval = layer.gap if isinstance(layer, Spacing) else layer.interval
+            layers[name] = Layer(layer.start, interval, layer.tooth.step, self.learned_from[name], told, until)
+        return layers
+
+    def recall(self, layers: Mapping[str, Layer], now: float, at: datetime) -> None:
+        """Go on, a little more carefully, with what was learned before a restart; those that start together drift apart."""
+        for name, layer in self._layers():
+            kept = layers.get(name)
+            if kept is None or kept.start != layer.start or not 0.0 <= kept.interval < math.inf:
+                continue
+            cautious = kept.interval * CAUTION
+            if isinstance(layer, Spacing):
+                layer.gap, layer.told = min(cautious, max(GAP_SECONDS_MAX, kept.told)), kept.told
+            elif cautious > 0:
+                layer.set_rate(1.0 / cautious, now)
+                layer.empty(now)
+            layer.tooth.size, layer.tooth.step = SIZE_RESTED, min(STEP_MAX, max(0.0, kept.step))
+            layer.block(now + self._random.random() * min(cautious, START_SECONDS_MAX))
+            if kept.blocked_until is not None:
+                layer.block(now + min((kept.blocked_until - at).total_seconds(), QUOTA_SECONDS_MAX))
+            self.learned_from[name] = kept.cause
+
+    def _layers(self) -> Iterator[tuple[str, Spacing | Bucket]]:
+        yield SHARED, self.shared
+        for endpoint, spacing in self.spacings.items():
+            yield endpoint.value, spacing
 
     @property
     def intervals(self) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from aiohttp import web
@@ -35,6 +35,29 @@ class HoldAnswer:
 
 
 @frozen(slots=False)
+class LimitsAnswer:
+    """What the limiter of an account knows.
+
+    Attributes:
+        interval_seconds: the spacing of calls in force, by kind of call; ``shared`` is that of any two, as a rate. 0 = none.
+        learned_from: by the same keys: ``published``, ``settings``, ``probing``, or what a refusal told: ``threshold``,
+            ``retry_after``, ``quota``, ``no_hint``.
+        waiting: calls that wait for their turn, by kind.
+        rate_limited_last_hour: calls that were refused for their frequency.
+        blocked_share: of the last hour, how much of it refusals shut something.
+        breaker_open: reads, offers and creates are held back because the provider answers nothing.
+    """
+
+    interval_seconds: Mapping[str, float]
+    learned_from: Mapping[str, str]
+    waiting: Mapping[str, int]
+    calls_last_hour: int
+    rate_limited_last_hour: int
+    blocked_share: float
+    breaker_open: bool
+
+
+@frozen(slots=False)
 class AccountAnswer:
     """One account.
 
@@ -46,6 +69,7 @@ class AccountAnswer:
         sessions: those that claim an instance.
         destroys_stuck: pending ones that a person should look at.
         observing_sweeps: sweeps that still only look.
+        limits: how often its provider may be called; null where a plug-in does not tell.
     """
 
     name: str
@@ -67,6 +91,7 @@ class AccountAnswer:
     budget_per_hour: float | None
     exclusive: bool
     offers: int
+    limits: LimitsAnswer | None
 
 
 @frozen(slots=False)
@@ -201,6 +226,22 @@ async def _account(context: Context, account: AccountAtWork) -> AccountAnswer:
         budget_per_hour=account.settings.budget_per_hour or None,
         exclusive=account.settings.exclusive,
         offers=len(account.market.index),
+        limits=_limits(account),
+    )
+
+
+def _limits(account: AccountAtWork) -> LimitsAnswer | None:
+    if account.limiter is None:
+        return None
+    known = account.limiter.limits
+    return LimitsAnswer(
+        interval_seconds={name: round(seconds, 4) for name, seconds in known.intervals.items()},
+        learned_from=known.learned_from,
+        waiting=known.waiting,
+        calls_last_hour=known.calls_last_hour,
+        rate_limited_last_hour=known.refused_last_hour,
+        blocked_share=round(known.blocked_share, 4),
+        breaker_open=known.breaker_open,
     )
 
 

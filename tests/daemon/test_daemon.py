@@ -9,6 +9,7 @@ import pytest
 from attrs import evolve
 
 from shopperd.daemon import Daemon
+from shopperd.providers.limiter import Blocks, Endpoint
 from shopperd.settings import AccountSettings, OrphanSettings, SettingsError
 from tests.daemon.house import (
     SSH_KEY,
@@ -148,6 +149,23 @@ async def test_a_restart_is_a_no_op_for_machines(tmp_path: Path) -> None:
             assert await api.state(made["id"]) == "running"
         assert [machine["tag"] for machine in alive(simulator)] == [made["tag"]]
         assert destroys(simulator) == []
+
+
+async def test_what_was_learned_of_a_limit_survives_a_restart(tmp_path: Path) -> None:
+    async with simulated() as simulator:
+        settings = quick_settings(dock(simulator))
+        async with running(settings, tmp_path) as (daemon, api):
+            await ready(api)
+            limiter = daemon.context.accounts["dock-v2"].limiter
+            assert limiter is not None
+            ticket = await limiter.wait(Endpoint.LIST)
+            limiter.sent(ticket)
+            limiter.refused(ticket, threshold_seconds=0.2, blocks=Blocks.ENDPOINT)
+        async with running(settings, tmp_path) as (_, api):
+            await ready(api)
+            limits = (await api.get("/accounts"))["items"][0]["limits"]
+            assert limits["learned_from"]["list"] in ("threshold", "probing")
+            assert 0.1 < limits["interval_seconds"]["list"] < 0.3
 
 
 async def test_a_wrong_key_is_said_and_the_other_account_goes_on(tmp_path: Path) -> None:

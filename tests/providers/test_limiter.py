@@ -434,6 +434,22 @@ async def test_the_limits_tell_what_was_learned_from_what_and_how_the_last_hour_
     assert subject.limits.blocked_share == 0.0
 
 
+async def test_what_was_learned_a_week_ago_is_forgotten(clock: FakeClock, metrics: Metrics) -> None:
+    before = limiter(clock, metrics)
+    assert before.learned is None
+    await refused(before, Endpoint.LIST, threshold=4.0)
+    learned = before.learned
+    assert learned is not None
+    clock.advance(6 * 86_400.0)
+    lately = limiter(clock, metrics)
+    lately.recall(learned)
+    assert lately.interval_seconds(Endpoint.LIST) == pytest.approx(4.4)
+    clock.advance(2 * 86_400.0)
+    late = limiter(clock, metrics)
+    late.recall(learned)
+    assert late.interval_seconds(Endpoint.LIST) == 1.0
+
+
 def test_every_class_names_the_method_of_the_contract() -> None:
     assert {endpoint.operation for endpoint in Endpoint} == {
         "destroy_instance",

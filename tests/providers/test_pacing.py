@@ -2,6 +2,7 @@
 
 import math
 import random
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -298,6 +299,42 @@ def test_a_destroy_that_could_go_waits_behind_at_most_one_call_of_a_lower_class(
             subject.succeeded(served, now + 0.1)
         else:
             subject.refused(served, now + 0.1)
+
+
+# What survives a restart.
+
+NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+def test_what_was_learned_is_taken_up_more_carefully_and_not_in_step() -> None:
+    desk = Desk(Published(PUBLISHED.intervals, shared=0.5))
+    desk.refused(threshold=4.0)
+    desk.pacer.refused(desk.turn(Endpoint.SHOW), desk.now, retry_after=100.0, blocks=Blocks.ACCOUNT)
+    layers = desk.pacer.learned(desk.now, NOON)
+    assert set(layers) == {"list", "shared"}
+    first_calls = set()
+    for seed in (1, 2, 3):
+        other = pacer(Published(PUBLISHED.intervals, shared=0.5), seed)
+        other.recall(layers, 5000.0, NOON + timedelta(seconds=90))
+        assert other.spacings[Endpoint.LIST].gap == pytest.approx(4.4)
+        assert other.spacings[Endpoint.DESTROY].gap == 3.0
+        assert other.shared.rate == pytest.approx(desk.pacer.shared.rate / 1.1)
+        assert other.shared.blocked_until - 5000.0 >= 10.0
+        assert other.learned_from["list"] == "threshold"
+        first_calls.add(other.spacings[Endpoint.LIST].blocked_until)
+    assert len(first_calls) == 3
+
+
+def test_what_was_published_otherwise_meanwhile_is_learned_anew() -> None:
+    desk = Desk()
+    desk.refused(threshold=4.0)
+    other = pacer(Published({Endpoint.LIST: 2.0}))
+    other.recall(desk.pacer.learned(desk.now, NOON), 0.0, NOON)
+    assert other.spacings[Endpoint.LIST].gap == 2.0
+
+
+def test_nothing_is_kept_of_what_was_never_learned() -> None:
+    assert Desk().pacer.learned(0.0, NOON) == {}
 
 
 # Whatever happens.

@@ -6,7 +6,11 @@ from attrs import evolve
 
 from shopperd import __version__
 from shopperd.jobs.sweep import observing_key
+from shopperd.providers.limiter import Endpoint, Limiter, Published
+from shopperd.settings import LimitSettings
 from shopperd.store import Spool, destroys, meta
+from shopperd.telemetry import Metrics
+from tests.clocks import FakeClock
 from tests.store.test_spool import accepted
 from tests.web.conftest import Client
 from tests.web.deployment import Deployment
@@ -14,7 +18,7 @@ from tests.web.deployment import Deployment
 STATUS = {"version", "deployment", "frozen", "store", "accounts", "jobs", "burn_per_hour"}
 ACCOUNT = {
     *("name", "provider", "healthy", "reason", "last_complete_snapshot_at", "snapshot_age_seconds", "instances"),
-    *("sessions", "orphans", "holds", "burn_per_hour"),
+    *("sessions", "orphans", "holds", "burn_per_hour", "limits"),
 }
 
 
@@ -78,6 +82,24 @@ async def test_an_account_with_a_failed_or_late_listing_is_not_healthy(client: C
     told = await account(client)
     assert not told["healthy"]
     assert "91 s old" in str(told["detail"])
+
+
+async def test_the_limits_of_an_account_are_told_where_they_are_known(
+    client: Client, deployment: Deployment, clock: FakeClock, metrics: Metrics
+) -> None:
+    published = Published({Endpoint.LIST: 1.0}, shared=0.5)
+    limiter = Limiter(clock, published, LimitSettings(), account="main", provider="vastai", metrics=metrics)
+    deployment.context.accounts["main"].limiter = limiter
+    ticket = await limiter.wait(Endpoint.LIST)
+    limiter.sent(ticket)
+    limiter.refused(ticket, threshold_seconds=4.5)
+    assert (await account(client, "dock"))["limits"] is None
+    limits = (await account(client))["limits"]
+    assert isinstance(limits, dict)
+    assert (limits["interval_seconds"]["list"], limits["interval_seconds"]["shared"]) == (4.5, 0.5)
+    assert (limits["learned_from"]["list"], limits["learned_from"]["shared"]) == ("threshold", "published")
+    assert (limits["calls_last_hour"], limits["rate_limited_last_hour"], limits["breaker_open"]) == (1, 1, False)
+    assert limits["waiting"] == dict.fromkeys(("destroy", "create", "list", "show", "offers"), 0)
 
 
 async def test_holds_are_counted_by_reason(client: Client, deployment: Deployment) -> None:
