@@ -117,6 +117,9 @@ class LimitSettings:
 
     `shared` is the spacing of any two calls of the account. Left out, it is the published one, but never longer than the
     shortest interval that is set here.
+
+    `learn` off makes it the plain limiter: these intervals hold whatever happens, and a refusal shuts what it is about for `pause`
+    seconds, or longer if it says so.
     """
 
     list: Duration | None = None
@@ -125,6 +128,8 @@ class LimitSettings:
     create: Duration | None = None
     destroy: Duration | None = None
     shared: Duration | None = None
+    learn: bool = True
+    pause: Duration = 30.0
 
 
 @frozen

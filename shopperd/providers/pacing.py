@@ -169,6 +169,7 @@ class Pacer:
 
     def __init__(self, published: Published, overrides: LimitSettings, random: Random) -> None:
         self._published = published
+        self._plain_pause = None if overrides.learn else overrides.pause
         self._random = random
         self._grants = 0
         self._queues: tuple[deque[Ticket], ...] = tuple(deque() for _ in range(_QUEUES))
@@ -285,6 +286,9 @@ class Pacer:
 
     def succeeded(self, ticket: Ticket, now: float) -> None:
         """The call was answered, and not refused for its frequency."""
+        if self._plain_pause is not None:
+            self.lost(ticket)
+            return
         spacing, flight = self.spacings[ticket.endpoint], _flight(ticket)
         arrival, gap, rate = spacing.arrival(flight, now), spacing.gap, self.shared.rate
         spacing.succeeded(flight, now)
@@ -318,6 +322,10 @@ class Pacer:
         if blocks is Blocks.QUOTA and retry_after is not None:
             self.lost(ticket)
             spacing.block(now + min(retry_after, QUOTA_SECONDS_MAX) * (1.0 + self._random.random() * 0.001) + 0.1)
+        elif self._plain_pause is not None:
+            self.lost(ticket)
+            layer = self.shared if blocks is Blocks.ACCOUNT else spacing
+            layer.block(now + max(self._plain_pause, hinted(retry_after, self._random)))
         elif blocks is Blocks.ACCOUNT:
             arrival = spacing.arrival(flight, now)
             spacing.drop(flight)
@@ -334,7 +342,8 @@ class Pacer:
             if retry_after is not None:
                 spacing.block(now + hinted(retry_after, self._random))
         cause = _cause(blocks, retry_after, threshold)
-        self.learned_from[SHARED if blocks is Blocks.ACCOUNT else endpoint.value] = cause
+        if self._plain_pause is None:
+            self.learned_from[SHARED if blocks is Blocks.ACCOUNT else endpoint.value] = cause
         return Backoff(max(0.0, self.blocked_seconds(endpoint, now) - before), cause)
 
     def blocked_seconds(self, endpoint: Endpoint, now: float) -> float:

@@ -79,7 +79,9 @@ class Steps:
 class Server(Protocol):
     """One limit of one account."""
 
-    changes: tuple[float, ...]
+    @property
+    def changes(self) -> tuple[float, ...]:
+        """When the limit changes."""
 
     def arrive(self, endpoint: Endpoint, now: float) -> Verdict:
         """Judge one request."""

@@ -1,11 +1,11 @@
 """What the pacer is compared with: habits that are found in clients, and one that knows the limit.
 
-S0 tries again at once. S1 keeps least intervals and stops for a fixed time when refused. S2 is a fixed bucket of one a second
+S0 tries again at once. S1 is the plain limiter, that is the package's own without learning. S2 is a fixed bucket of one a second
 with retries after 1, 2 and 4 s. S3 backs off call by call, with jitter. S4 has one rate that grows slowly and is halved. S5
 follows the adaptive mode of a well-known SDK, from memory: a cubic curve, at least one call in 2 s. INF is told the limit at
 every moment, though not how long the ways are; it aims at one refusal in a hundred.
 
-None of S0 to S5 reads hints. `Paced` is the pacer of the package itself.
+None but S1 reads hints. `Paced` is the pacer of the package itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from random import Random
 
 from shopperd.providers.pacing import Blocks, Endpoint, Pacer, Published, Ticket
 from shopperd.settings import LimitSettings
-from tests.bench.limiter_servers import INTERVALS, Server, Verdict
+from tests.bench.limiter_servers import Server, Verdict
 from tests.bench.limiter_world import Call, round_trip, way_there
 
 
@@ -52,29 +52,6 @@ class Queue:
         """Nothing to learn."""
 
     def refused(self, call: Call, now: float, verdict: Verdict) -> float:
-        return 0.0
-
-
-class FixedIntervals(Queue):
-    """S1."""
-
-    def __init__(self, published: Published, pause: float) -> None:
-        super().__init__()
-        self._published = published
-        self._pause = pause
-        self._last: dict[Endpoint, float] = {}
-        self._last_any = -math.inf
-        self._until = -math.inf
-
-    def open_at(self, call: Call) -> float:
-        own = self._last.get(call.endpoint, -math.inf) + self._published.intervals.get(call.endpoint, 0.0)
-        return max(own, self._last_any + self._published.shared, self._until)
-
-    def granted(self, call: Call, now: float) -> None:
-        self._last[call.endpoint] = self._last_any = now
-
-    def refused(self, call: Call, now: float, verdict: Verdict) -> float:
-        self._until = now + self._pause
         return 0.0
 
 
@@ -257,12 +234,11 @@ Make = Callable[[Published, Server, Random], "Queue | Informed | Paced"]
 
 BASELINES: dict[str, Make] = {
     "S0": lambda published, server, random: Queue(),
-    "S1 1 s": lambda published, server, random: FixedIntervals(published, 1.0),
-    "S1 30 s": lambda published, server, random: FixedIntervals(published, 30.0),
+    "S1 1 s": lambda published, server, random: Paced(published, random, LimitSettings(learn=False, pause=1.0)),
+    "S1 30 s": lambda published, server, random: Paced(published, random, LimitSettings(learn=False, pause=30.0)),
     "S2": lambda published, server, random: FixedBucket(),
     "S3": lambda published, server, random: EachForItself(random),
     "S4": lambda published, server, random: OneRate(),
     "S5": lambda published, server, random: Cubic(),
     "INF": lambda published, server, random: Informed(server),
 }
-__all__ = ["BASELINES", "INTERVALS", "Informed", "Paced"]

@@ -301,6 +301,26 @@ def test_a_destroy_that_could_go_waits_behind_at_most_one_call_of_a_lower_class(
             subject.refused(served, now + 0.1)
 
 
+# The plain limiter.
+
+
+def test_the_plain_limiter_keeps_its_intervals_and_pauses_after_a_refusal() -> None:
+    desk = Desk()
+    desk.pacer = Pacer(PUBLISHED, LimitSettings(learn=False, pause=20.0), random.Random(3))
+    for _ in range(100):
+        desk.accepted()
+    assert desk.gap() == 1.0
+    desk.refused()
+    began = desk.now
+    desk.accepted()
+    assert desk.now == began + 20.0
+    desk.refused(retry_after=50.0)
+    began = desk.now
+    desk.accepted()
+    assert desk.now > began + 50.0
+    assert desk.gap() == 1.0
+
+
 # What survives a restart.
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
