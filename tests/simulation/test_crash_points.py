@@ -24,7 +24,10 @@ def test_wherever_the_process_is_cut_it_ends_right(story: Story) -> None:
         verdict = verdict_on(story.cut_at(number))
         wrong.extend(f"cut at boundary {number} ({name}): {text}" for text in verdict.wrong)
         assert verdict.ledger is not None, wrong
-        assert len(verdict.ledger.lives) == len(uncut.ledger.lives) + 1, "it was cut once more"
+        # A cut right before a store is put back leaves the process down for both, so that no life is added.
+        ends = [life.ended for life in uncut.ledger.lives]
+        assert [life.ended for life in verdict.ledger.lives] != ends, "it was cut once more"
+        assert len(verdict.ledger.lives) - len(ends) in (0, 1)
     assert wrong == []
 
 
