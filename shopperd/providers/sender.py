@@ -15,6 +15,8 @@ from shopperd.providers.contract import BadAnswer, Unclear
 from shopperd.providers.transport import CHUNK_BYTES, HttpRequest, Intake, Reply
 
 CONNECTIONS_MAX = 16
+READ_BYTES = 4 * CHUNK_BYTES
+"""What the socket gives at a time. With less, a large answer is read in more turns of the loop."""
 
 
 class _Broken(Exception):
@@ -84,6 +86,7 @@ class AiohttpSender:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
+                read_bufsize=READ_BYTES,
                 connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
@@ -103,7 +106,7 @@ async def _body(response: ClientResponse, limit: int, intake: Intake | None) -> 
     received = 0
     parts: list[bytes] = []
     size = 0
-    async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+    async for chunk in response.content.iter_any():
         received += len(chunk)
         for part in unpacker.feed(chunk):
             size += len(part)
@@ -128,7 +131,8 @@ class _Unpacker(Protocol):
 
 class _Plain:
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        yield chunk
+        for start in range(0, len(chunk), CHUNK_BYTES):
+            yield chunk[start : start + CHUNK_BYTES]
 
     def finish(self) -> None:
         pass

@@ -37,13 +37,13 @@ def results() -> Iterable[Result]:
     yield Result("market.offers_time", ratio(lambda: offers(body), lambda: orjson.loads(body)), "of orjson.loads", 0.8)
     with tempfile.TemporaryDirectory() as folder, served(body, Path(folder)) as origin:
         lags = [read(origin, "lag") for _ in range(3)]
-        yield Result("market.loop_lag_p99", median(run["lag_p99_seconds"] for run in lags) * 1000, "ms", 10.0)
+        yield Result("market.loop_lag_p99", median(run["lag_p99_seconds"] for run in lags) * 1000, "ms of CPU", 10.0)
         memory = read(origin, "memory")
         allowed = 1.2 * memory["kept_bytes"] + 8 * MB
         yield Result("market.peak_memory", memory["peak_bytes"] / allowed, "of 1.2 kept + 8 MB", 1.0)
         yield Result("market.kept", memory["kept_bytes"] / memory["offers"], "bytes an offer", 1000.0)
     index = index_of(offers(body))
-    yield Result("market.page", max(page_seconds(index)) * 1000, "ms", 5.0)
+    yield Result("market.page", max(page_seconds(index)) * 1000, "ms of CPU", 5.0)
 
 
 def records(body: bytes) -> Sequence[object]:

@@ -96,22 +96,25 @@ class Seen:
 
     def take(self, rows: Iterable[wire.OfferRow | None]) -> None:
         """Further rows."""
+        account, interruptible, picky = self._account, self._filter.interruptible, self._picky
+        note_name, note_price, keep = self.names.add, self.prices.append, self.offers.append
         for row in rows:
             self._rows += 1
             if row is None:
                 self.rejected.append((None, "unreadable"))
                 continue
-            if row.dph_total is not None and 0 < row.dph_total <= PRICE_PER_HOUR_MAX:
-                self.prices.append(row.dph_total)
-            if row.gpu_name is not None:
-                self.names.add(row.gpu_name)
-            offer = _offer(row, self._account, self._filter.interruptible)
+            price, name = row.dph_total, row.gpu_name
+            if price is not None and 0 < price <= PRICE_PER_HOUR_MAX:
+                note_price(price)
+            if name is not None:
+                note_name(name)
+            offer = _offer(row, account, interruptible)
             if isinstance(offer, str):
                 self.rejected.append((_offer_id(row), offer))
-            elif self._picky and not _fits(offer, self._filter):
+            elif picky and not _fits(offer, self._filter):
                 self.rejected.append((offer.provider_id, NOT_WANTED))
             else:
-                self.offers.append(offer)
+                keep(offer)
 
 
 def first_part(filter: OfferFilter) -> Part:
