@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("limiter", "market")
+BENCHMARKS = ("fleet", "limiter", "market")
 """Modules beside this one; each has ``results()``."""
 
 
