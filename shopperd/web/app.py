@@ -16,6 +16,7 @@ from shopperd.web import (
     health,
     instances,
     offers,
+    openapi,
     operations,
     orphans,
     overview,
@@ -27,6 +28,7 @@ from shopperd.web.exposition import measured
 from shopperd.web.page import routes as page_routes
 from shopperd.web.problems import answered
 from shopperd.web.reading import BODY_BYTES_MAX
+from shopperd.web.revalidation import tagged
 
 _TABLES = (
     page_routes,
@@ -58,7 +60,7 @@ def make_app(
     """
     door = Door(context, control, schedule, token, loopback, health)
     # In this order: what is refused or goes wrong is counted too.
-    app = web.Application(middlewares=[measured, answered, guarded], client_max_size=BODY_BYTES_MAX)
+    app = web.Application(middlewares=[measured, answered, guarded, tagged], client_max_size=BODY_BYTES_MAX)
     app[DOOR] = door
     _add_routes(app, door)
     app.on_response_prepare.append(_with_headers)
@@ -71,6 +73,7 @@ def _add_routes(app: web.Application, door: Door) -> None:
     health.add_routes(app, door)
     for table in _TABLES:
         app.add_routes(table)
+    openapi.add_routes(app)
 
 
 async def _with_headers(_: web.Request, response: web.StreamResponse) -> None:

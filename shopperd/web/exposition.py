@@ -38,6 +38,7 @@ def add_routes(app: web.Application, door: Door) -> None:
     expose = make_aiohttp_handler(door.context.metrics.registry)
 
     async def metrics(request: web.Request) -> web.StreamResponse:
+        """The metrics, for Prometheus."""
         try:
             # Asked ahead, since the library compares whatever is sent as a version with numbers.
             choose_encoder(",".join(request.headers.getall(hdrs.ACCEPT, [])))

@@ -84,10 +84,12 @@ def add_routes(app: web.Application, door: Door) -> None:
     """Serve both. Neither looks at the Host header: probes come under any name."""
 
     async def healthz(_: web.Request) -> web.Response:
+        """Whether the loops turn."""
         health = door.health()
         return answer(health, status=200 if health.alive else 503)
 
     async def readyz(_: web.Request) -> web.Response:
+        """Whether everything is there that a decision needs."""
         found = await readiness(door.context)
         return answer(found, status=200 if found.ready else 503)
 
