@@ -6,14 +6,15 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import median
 
 import msgspec
 
 from tests.bench.answers import market_body, served
-from tests.bench.result import Result
+from tests.bench.market import offers
+from tests.bench.result import Result, cpu_seconds
 
 ROOT = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).resolve().parent
@@ -22,30 +23,28 @@ GPUHUNT_TIMES_MIN = 10.0
 
 
 def results() -> Iterator[Result]:
-    """All of them. Each reads the same answer from the same server to the list that it gives."""
-    with tempfile.TemporaryDirectory() as folder, served(market_body(), Path(folder)) as origin:
-        ours = [sys.executable, "-m", "tests.bench.reader", origin, "time"]
-        peers = {
-            name: [str(ROOT / ".venv-clients" / name / "bin" / "python"), str(HERE / f"{name}_market.py"), origin]
-            for name in ("gpuhunt", "vastai")
-        }
+    """All of them, by CPU time: an answer that is in memory, and the whole way from a socket. Each ends with a list of offers."""
+    body = market_body()
+    with tempfile.TemporaryDirectory() as folder, served(body, Path(folder)) as origin:
         environment = {**os.environ, "HOME": folder, "VAST_URL": origin, "VASTAI_NO_UPDATE_CHECK": "1"}
-        times: dict[str, list[float]] = {name: [] for name in ("shopperd", *peers)}
+        in_memory, by_socket, by_sdk = [], [], []
         for _ in range(ROUNDS):
-            for name, command in (("shopperd", ours), *peers.items()):
-                times[name].append(_cpu_seconds(command, environment))
-    for name, seconds in times.items():
-        yield Result(f"peers.{name}.market", median(seconds), "s of CPU", float("inf"))
-    yield _times("gpuhunt", times, GPUHUNT_TIMES_MIN)
-    yield _times("vastai", times, 1.0)
+            ours = cpu_seconds(lambda: offers(body))
+            in_memory.append(_peer("gpuhunt", str(Path(folder) / "answer.json"), environment) / ours)
+            ours = _seconds([sys.executable, "-m", "tests.bench.reader", origin, "time"], environment)
+            by_socket.append(_peer("gpuhunt", origin, environment) / ours)
+            by_sdk.append(_peer("vastai", origin, environment) / ours)
+    yield Result("peers.gpuhunt.answer", median(in_memory), "times ours", GPUHUNT_TIMES_MIN, at_least=True)
+    yield Result("peers.gpuhunt.from_socket", median(by_socket), "times ours", 1.0, at_least=True)
+    yield Result("peers.vastai_sdk.from_socket", median(by_sdk), "times ours", 1.0, at_least=True)
 
 
-def _times(peer: str, times: dict[str, list[float]], target: float) -> Result:
-    each = [theirs / ours for theirs, ours in zip(times[peer], times["shopperd"], strict=True)]
-    return Result(f"peers.{peer}.market_times", median(each), "times ours", target, at_least=True)
+def _peer(name: str, source: str, environment: Mapping[str, str]) -> float:
+    python = ROOT / ".venv-clients" / name / "bin" / "python"
+    return _seconds([str(python), str(HERE / f"{name}_market.py"), source], environment)
 
 
-def _cpu_seconds(command: list[str], environment: dict[str, str]) -> float:
+def _seconds(command: list[str], environment: Mapping[str, str]) -> float:
     ran = subprocess.run(command, check=True, capture_output=True, timeout=120, cwd=ROOT, env=environment)
     told = msgspec.json.decode(ran.stdout.splitlines()[-1], type=dict[str, float])
     if not told["offers"]:
