@@ -107,7 +107,7 @@ class Snapshot:
     pages: int = 1
 
 
-@frozen
+@frozen(weakref_slot=False)
 class Offer:
     """A machine that can be rented now, normalised.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from attrs.exceptions import FrozenInstanceError
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
@@ -125,6 +126,14 @@ def test_a_row_is_an_offer() -> None:
         verified=True,
         disk_gb=318.4,
     )
+
+
+def test_an_offer_is_as_frozen_as_any() -> None:
+    one, other = offer(), offer()
+    assert type(one) is Offer
+    assert (one, hash(one)) == (other, hash(other))
+    with pytest.raises(FrozenInstanceError):
+        one.price_per_hour = 0.0  # type: ignore[misc]
 
 
 def test_a_bid_is_another_offer_for_the_same_machine_and_never_below_the_least_bid() -> None:
