@@ -45,7 +45,7 @@ test-clients: .venv/.dev $(CLIENTS:%=.venv-clients/%/.installed) ## the marketpl
 
 .PHONY: bench
 bench: .venv/.dev ## speed and memory against their targets, one JSON object a line; ARGS="market"
-	@$(BIN)/python -m tests.bench $(ARGS)
+	@PYTHONHASHSEED=0 $(BIN)/python -m tests.bench $(ARGS)
 
 .PHONY: bench-peers
 bench-peers: .venv/.dev $(BENCH_PEERS:%=.venv-clients/%/.installed) ## the same work by the peers' own code beside ours
@@ -54,10 +54,6 @@ bench-peers: .venv/.dev $(BENCH_PEERS:%=.venv-clients/%/.installed) ## the same 
 .PHONY: simulate
 simulate: .venv/.dev ## the whole daemon in virtual time under random faults, crashes and clocks; SCHEDULES=1000 SEED=0
 	@PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation $(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
-
-.PHONY: bench
-bench: .venv/.dev ## what is measured, one JSON object a line, against its targets; ARGS=limiter runs one
-	@PYTHONHASHSEED=0 $(BIN)/python -m tests.bench $(ARGS)
 
 .PHONY: mutants
 mutants: .venv/.dev ## other tools' bugs, put into copies of shopperd one by one: the tests must notice each; ARGS="-k create --jobs 4"

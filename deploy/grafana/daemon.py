@@ -70,7 +70,12 @@ PROCESS = row(
         "Which replica holds the right to act on an account; the sum over all must be 1.",
         Query("sum by (account, instance) (shopperd_account_owned{@account})", "{{account}} at {{instance}}"),
         stack=True,
-        width=12,
+    ),
+    graph(
+        "Clock against the steady one",
+        "How far the wall clock has moved since the start. Some hours: the machine slept, or its time was set.",
+        Query("max by (instance) (shopperd_clock_jumped_seconds{@target})", "{{instance}}"),
+        unit="s",
     ),
     graph(
         "Reloads of the configuration",
@@ -79,7 +84,6 @@ PROCESS = row(
             "sum by (instance, outcome) (increase(shopperd_config_reloads_total{@target}[$__rate_interval]))",
             "{{instance}}, {{outcome}}",
         ),
-        width=12,
     ),
 )
 
@@ -140,31 +144,37 @@ JOBS = row(
 STORE = row(
     "Does the store take what it is given?",
     stat(
+        "Store",
+        "Whether it can be relied on. If not, nothing is created or destroyed: shopperd status says what is wrong.",
+        "min(shopperd_store_ok{@target})",
+        words={0: ("NOT OK", "red"), 1: ("ok", "green")},
+    ),
+    stat(
         "Creates that wait for it",
         "Accepted creates in the spool, because the store does not take them. Nothing is rented or destroyed meanwhile.",
         "max(shopperd_store_spooled{@target})",
         alert="ShopperdStoreNotWritable",
-        width=6,
+        width=5,
     ),
     stat(
         "Machines that only the process knows",
         "Do not stop it before this is 0.",
         "max(shopperd_creates_unrecorded{@target})",
         alert="ShopperdCreatesUnrecorded",
-        width=6,
+        width=5,
     ),
     stat(
         "Spool",
         "Room that is set aside for what the store does not take.",
         "min(shopperd_store_spool_ready{@target})",
         words={0: ("NOT READY", "orange"), 1: ("ready", "green")},
-        width=6,
+        width=5,
     ),
     stat(
         "Failed tries of the spool in the time shown",
         "Neither the store nor the spool took a create: free disk space at once.",
         "sum(increase(shopperd_store_spool_failures_total{@target}[$__range]))",
-        width=6,
+        width=5,
     ),
     graph(
         "Time of a transaction, nine in ten",

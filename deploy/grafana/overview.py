@@ -147,15 +147,17 @@ CLEANING = row(
     ),
     graph(
         "Age of the oldest orphan",
-        "Since an account's oldest orphan was judged one. Held ones count too.",
+        "Since an account's oldest orphan was judged one, and by when it must be gone while nothing holds it. Held ones count too.",
         Query("max by (account) (shopperd_orphan_oldest_age_seconds{@account})", "{{account}}"),
+        Query("max(shopperd_orphan_bound_seconds{@target})", "bound"),
         unit="s",
         alert="ShopperdOrphanPastBound",
     ),
     graph(
         "Destroys that are not proven",
-        "They are repeated until the machine is proven gone. Stuck ones need somebody to look.",
+        "They are repeated until the machine is proven gone. Stuck ones need somebody to look; held ones wait for a guard.",
         Query("sum by (account) (shopperd_destroys_pending{@account})", "{{account}}"),
+        Query("sum by (account) (shopperd_destroys_held{@account})", "{{account}}, held"),
         Query("sum by (account) (shopperd_destroys_stuck{@account})", "{{account}}, stuck"),
     ),
     graph(
@@ -193,9 +195,10 @@ CLEANING = row(
         ),
     ),
     graph(
-        "Sessions lost",
-        "Sessions whose machine was proven gone though nobody had ended them.",
+        "Sessions lost, fleets that jumped",
+        "Sessions whose machine was proven gone though nobody had ended them. unsettled: most of a fleet came or went at once.",
         Query("sum by (account) (increase(shopperd_sessions_lost_total{@account}[$__rate_interval]))", "{{account}}"),
+        Query("max by (account) (shopperd_fleet_unsettled{@account})", "{{account}}, unsettled"),
     ),
 )
 

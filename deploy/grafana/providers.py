@@ -111,7 +111,11 @@ SPEED = row(
         "Backoffs by cause",
         "How often the limiter backed off, and which hint it followed.",
         Query("sum by (cause) (increase(shopperd_ratelimit_backoffs_total{@account}[$__rate_interval]))", "{{cause}}"),
-        width=12,
+    ),
+    graph(
+        "Calls that wait for their turn",
+        "If it grows, more is asked for than the marketplace lets through: lengthen the intervals of the jobs.",
+        Query("sum by (endpoint) (shopperd_ratelimit_waiting{@account})", "{{endpoint}}"),
     ),
     graph(
         "Share of time in backoff",
@@ -121,7 +125,6 @@ SPEED = row(
             "{{endpoint}}",
         ),
         unit="percentunit",
-        width=12,
     ),
 )
 
