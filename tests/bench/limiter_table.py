@@ -17,10 +17,7 @@ from tests.bench.limiter_strategies import BASELINES
 from tests.bench.limiter_workloads import Figures, saturated
 from tests.bench.limiter_world import Strategy
 
-SERVERS = (
-    *("M1 x1", "M1 x3", "M1 x1/3", "M1any x1", "M1any x3", "M1any 1-10-1", "M2 1/s b5", "M2 2-.2-2"),
-    *("M3 75", "M3 90 others", "M4 60"),
-)
+SERVERS = ("M1 x1", "M1 x3", "M1any x1", "M1any 1-10-1", "M2 1/s b5", "M2 2-.2-2", "M3 75", "M4 60")
 STRATEGIES = ("S1 30 s", "S2", "S4", "S5", "shopperd", "INF")
 
 
@@ -34,7 +31,8 @@ def run(server: str, strategy: str, seed: int) -> Figures:
 
 
 @click.command()
-def main() -> None:
+@click.option("--seeds", type=click.IntRange(1, len(HELD_OUT)), default=len(HELD_OUT), show_default=True)
+def main(seeds: int) -> None:
     """Print the table."""
     click.echo("| server | " + " | ".join(STRATEGIES) + " |")
     click.echo("|--|" + "-|" * len(STRATEGIES))
@@ -42,7 +40,7 @@ def main() -> None:
         for server in SERVERS:
             cells = []
             for strategy in STRATEGIES:
-                figures = list(pool.map(partial(run, server, strategy), HELD_OUT))
+                figures = list(pool.map(partial(run, server, strategy), HELD_OUT[:seeds]))
                 settled, refused = fmean(each.settled for each in figures), fmean(each.refused for each in figures)
                 cells.append(f"{100 * settled:.0f} / {100 * refused:.1f}")
             click.echo(f"| {server} | " + " | ".join(cells) + " |")
