@@ -21,6 +21,7 @@ from sqlalchemy import Connection
 from shopperd import __version__
 from shopperd.clock import Clock
 from shopperd.control import Control
+from shopperd.jobs.balance import BalanceJob
 from shopperd.jobs.context import AccountAtWork, Context, Job, log
 from shopperd.jobs.creates import CreatesJob
 from shopperd.jobs.destroys import DestroysJob
@@ -33,7 +34,7 @@ from shopperd.jobs.runner import Runner
 from shopperd.jobs.status import StatusJob
 from shopperd.jobs.sweep import SweepJob, observing_key
 from shopperd.logs import configure_logging
-from shopperd.providers.contract import Provider
+from shopperd.providers.contract import Provider, TellsBalance
 from shopperd.providers.limiter import Limited
 from shopperd.providers.registry import ProviderUnusable, open_provider
 from shopperd.providers.transport import Sender
@@ -441,6 +442,8 @@ def jobs_of(context: Context, at: AccountAtWork) -> tuple[Job, ...]:
         jobs.append(SweepJob(context, at))
     jobs.append(DestroysJob(context, at))
     jobs.append(CreatesJob(context, at))
+    if isinstance(at.provider, TellsBalance):
+        jobs.append(BalanceJob(context, at, at.provider))
     return tuple(jobs)
 
 

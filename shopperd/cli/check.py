@@ -5,18 +5,27 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
-from attrs import asdict, frozen
+from attrs import asdict, field, frozen
 from prometheus_client import CollectorRegistry
 
 from shopperd.cli.client import EXIT_FAILED, EXIT_USAGE
 from shopperd.cli.output import printable, show_json, show_line
 from shopperd.clock import SystemClock
-from shopperd.providers.contract import AuthFailed, OfferFilter, Provider, ProviderError, RateLimited
+from shopperd.providers.contract import (
+    AuthFailed,
+    ChecksRights,
+    OfferFilter,
+    Provider,
+    ProviderError,
+    RateLimited,
+    Rights,
+    TellsBalance,
+)
 from shopperd.providers.registry import ProviderUnusable, open_provider
 from shopperd.redaction import redact
 from shopperd.secrets import Secret, read_all
@@ -30,26 +39,35 @@ ACCOUNT_SECONDS_MAX = 180.0
 SMALL = OfferFilter(gpu="RTX 4090", gpu_count=1)
 """A search that every market answers quickly; finding nothing is fine."""
 
+NOT_TOLD = "not told"
+NO_RIGHTS: Mapping[str, str] = {}
+
+T = TypeVar("T")
+
 
 @frozen
 class Finding:
-    """What an account answered."""
+    """What an account answered. `rights`: by the provider's name of each that was tried, whether the credentials have it."""
 
     account: str
     provider: str
     ok: bool
     detail: str
+    rights: Mapping[str, str] = field(factory=dict)
 
 
 @click.command()
 @click.option("--config", type=click.Path(path_type=Path), help="Default: /etc/shopperd/config.toml, if it is there.")
-@click.option("--online", is_flag=True, help="Also ask every account for its instances and a few offers.")
+@click.option(
+    "--online", is_flag=True, help="Also ask every account for its instances and a few offers, and try its rights."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the settings, and with --online the findings, as JSON.")
 def check(config: Path | None, online: bool, as_json: bool) -> None:
     """Print the settings in force, or everything that is wrong with them.
 
-    Secrets are named by where they are, never shown. With --online nothing is rented and nothing destroyed. Exit status 2: the
-    settings are wrong; 1: an account does not work.
+    Secrets are named by where they are, never shown. With --online nothing is rented and nothing destroyed: the right to do so is
+    tried on a machine that cannot exist. Exit status 2: the settings are wrong; 1: an account does not work, or its key lacks a
+    right, which is named.
 
     \b
     Examples:
@@ -106,8 +124,8 @@ async def _ask_all(settings: Settings, secrets: Mapping[str, Mapping[str, Secret
 
 
 async def _ask(account: AccountSettings, settings: Settings, secrets: Mapping[str, Secret]) -> Finding:
-    def found(ok: bool, detail: str) -> Finding:
-        return Finding(account.name, account.provider, ok, redact(detail))
+    def found(ok: bool, detail: str, rights: Mapping[str, str] = NO_RIGHTS) -> Finding:
+        return Finding(account.name, account.provider, ok, redact(detail), rights)
 
     try:
         provider = open_provider(
@@ -134,9 +152,57 @@ async def _ask(account: AccountSettings, settings: Settings, secrets: Mapping[st
         await provider.close()
 
 
-async def _look(provider: Provider) -> tuple[bool, str]:
-    snapshot = await provider.list_all_instances()
-    if not snapshot.complete:
-        return False, f"its listing is not complete ({snapshot.reason}): {snapshot.detail}"
-    offers = await provider.list_offers(SMALL)
-    return True, f"{len(snapshot.instances)} instances; the market answers ({len(offers)} offers of one {SMALL.gpu})"
+async def _look(provider: Provider) -> tuple[bool, str, Mapping[str, str]]:
+    """What the account answers, and which of the rights that are needed its credentials have."""
+    names = provider.rights if isinstance(provider, ChecksRights) else Rights("listing", "the market", "changes")
+    rights: dict[str, str] = {}
+    snapshot, no_list = await _with_right(provider.list_all_instances(), names.list_instances, rights)
+    offers, no_offers = await _with_right(provider.list_offers(SMALL), names.list_offers, rights)
+    if no_list is not None and no_offers is not None:
+        raise no_list  # no right is missing: these credentials are not taken at all
+    no_change = None
+    if isinstance(provider, ChecksRights):
+        try:
+            _, no_change = await _with_right(provider.try_change(), names.change, rights)
+        except ProviderError:
+            rights[names.change] = NOT_TOLD
+    missing = [
+        f"{name}, which is needed to {purpose} (the answer was: {error})"
+        for name, purpose, error in (
+            (names.list_instances, "see instances", no_list),
+            (names.list_offers, "search the market", no_offers),
+            (names.change, "rent and destroy", no_change),
+        )
+        if error is not None
+    ]
+    if missing:
+        return False, f"the key lacks the right {' and '.join(missing)}; give it that at the marketplace", rights
+    if snapshot is not None and not snapshot.complete:
+        return False, f"its listing is not complete ({snapshot.reason}): {snapshot.detail}", rights
+    seen = 0 if snapshot is None else len(snapshot.instances)
+    found = 0 if offers is None else len(offers)
+    detail = f"{seen} instances; the market answers ({found} offers of one {SMALL.gpu})"
+    if isinstance(provider, TellsBalance):
+        detail += await _balance(provider, names.balance, rights)
+    return True, detail, rights
+
+
+async def _balance(provider: TellsBalance, name: str, rights: dict[str, str]) -> str:
+    try:
+        left, refused = await _with_right(provider.balance_usd(), name, rights)
+    except ProviderError:
+        rights[name] = NOT_TOLD
+        return ""
+    if refused is not None:
+        return f"; without the right {name} the balance is not watched, which is all that it is for"
+    return "" if left is None else f"; {left:.2f} USD are left"
+
+
+async def _with_right(asked: Awaitable[T], name: str, rights: dict[str, str]) -> tuple[T | None, AuthFailed | None]:
+    try:
+        told = await asked
+    except AuthFailed as error:
+        rights[name] = "missing"
+        return None, error
+    rights[name] = "ok"
+    return told, None

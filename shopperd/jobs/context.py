@@ -61,6 +61,7 @@ class AccountAtWork:
     instances: int = 0
     sessions: int = 0
     burn_per_hour: float = 0.0
+    balance_usd: float | None = None
     destroys_pending: int = 0
     destroys_stuck: int = 0
     shown: dict[str, object] = field(factory=dict)

@@ -203,6 +203,44 @@ class ChecksCreates(Protocol):
         """
 
 
+@runtime_checkable
+class TellsBalance(Protocol):
+    """An adapter whose provider tells how much money is left. Adapters may leave this out."""
+
+    async def balance_usd(self) -> float | None:
+        """The credit left; None if the answer does not tell it.
+
+        Raises:
+            AuthFailed: the credentials may be good for everything else and yet not for this.
+        """
+
+
+@frozen
+class Rights:
+    """What the provider calls the rights that credentials need, for those who have to give them."""
+
+    list_instances: str
+    list_offers: str
+    change: str
+    balance: str = ""
+
+
+@runtime_checkable
+class ChecksRights(Protocol):
+    """An adapter that can tell whether the credentials may change anything, changing nothing. Adapters may leave this out."""
+
+    @property
+    def rights(self) -> Rights:
+        """What the rights are called."""
+
+    async def try_change(self) -> None:
+        """Ask for the end of a machine that cannot exist. Returning means that the credentials may change something.
+
+        Raises:
+            AuthFailed: they may not.
+        """
+
+
 class Provider(Protocol):
     """One account at one marketplace.
 

@@ -70,6 +70,7 @@ class AccountAnswer:
         destroys_stuck: pending ones that a person should look at.
         observing_sweeps: sweeps that still only look.
         limits: how often its provider may be called; null where a plug-in does not tell.
+        balance_usd: the credit left, where the provider tells it and the key may read it.
     """
 
     name: str
@@ -89,6 +90,7 @@ class AccountAnswer:
     destroys_stuck: int
     observing_sweeps: int
     budget_per_hour: float | None
+    balance_usd: float | None
     exclusive: bool
     offers: int
     limits: LimitsAnswer | None
@@ -224,6 +226,7 @@ async def _account(context: Context, account: AccountAtWork) -> AccountAnswer:
         destroys_stuck=account.destroys_stuck if now is None else sum(is_stuck(job, rules, at) for job in jobs),
         observing_sweeps=0 if now is None else now.observing,
         budget_per_hour=account.settings.budget_per_hour or None,
+        balance_usd=account.balance_usd,
         exclusive=account.settings.exclusive,
         offers=len(account.market.index),
         limits=_limits(account),

@@ -93,6 +93,42 @@ def test_a_refused_key_is_a_failure_that_says_what_to_check(
     assert "bad-key" not in result.output
 
 
+def test_a_key_that_may_only_read_is_a_failure_that_names_the_missing_right(
+    check: Callable[..., Result], marketplace: SimulatorServer
+) -> None:
+    result = check(GOOD.replace("{url}", marketplace.vastai_url), "--online", "--json", key="readonly-key")
+    assert result.exit_code == 1
+    (finding,) = json.loads(result.stdout)["accounts"]
+    assert "lacks the right instance_write, which is needed to rent and destroy" in finding["detail"]
+    assert finding["rights"] == {"instance_read": "ok", "misc": "ok", "instance_write": "missing"}
+
+
+@pytest.mark.parametrize("api", ["v2", "v0"])
+def test_the_right_to_change_something_is_tried_at_tensordock_too(
+    check: Callable[..., Result], marketplace: SimulatorServer, tmp_path: Path, api: str
+) -> None:
+    (tmp_path / "id.key").write_text("an-id")
+    text = f"""
+[accounts.dock]
+provider = "tensordock"
+api = "{api}"
+base_url = "{marketplace.tensordock_url}"
+api_token_file = "main.key"
+""" + ('auth_id_file = "id.key"\n' if api == "v0" else "")
+    assert check(text, "--online").exit_code == 0
+    result = check(text, "--online", key="readonly-key")
+    assert result.exit_code == 1
+    assert "lacks the right change instances" in result.output
+
+
+def test_all_rights_and_what_is_left_are_told(check: Callable[..., Result], marketplace: SimulatorServer) -> None:
+    result = check(GOOD.replace("{url}", marketplace.vastai_url), "--online", "--json")
+    (finding,) = json.loads(result.stdout)["accounts"]
+    assert set(finding["rights"]) == {"instance_read", "misc", "instance_write", "user_read"}
+    assert set(finding["rights"].values()) == {"ok"}
+    assert "USD are left" in finding["detail"]
+
+
 def test_a_marketplace_that_does_not_answer_is_a_failure(check: Callable[..., Result]) -> None:
     result = check(GOOD.replace("{url}", "http://127.0.0.1:1"), "--online", "--json")
     assert result.exit_code == 1

@@ -110,7 +110,9 @@ async def test_a_lost_create_answer_rents_once_and_is_found_by_its_tag(tmp_path:
         await until(in_state(api, made["id"], "running"), "it is found")
         assert [machine["tag"] for machine in alive(simulator)] == [made["tag"]]
         kinds = [event["kind"] for event in (await api.get(f"/sessions/{made['id']}"))["events"]]
-        assert "create.unclear" in kinds
+        # Whether the loss is noticed before the listing that finds it is a matter of moments.
+        assert kinds.count("create.requested") == kinds.count("session.bound") == 1
+        assert "create.accepted" not in kinds
 
 
 async def test_a_create_that_never_arrived_fails_after_its_deadline(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 
@@ -19,6 +20,7 @@ from shopperd.providers.contract import (
     OfferList,
     ProviderError,
     Refused,
+    Rights,
     Unclear,
 )
 from shopperd.providers.limiter import Endpoint, Limiter, Published
@@ -46,6 +48,9 @@ PAGE_ROWS = 25
 """The most that a page of instances holds."""
 PAGES_MAX = 400
 """Ten thousand instances. More pages are a cursor that runs in circles."""
+NOBODYS_ID = str(2**53 - 1)
+"""The largest that its numbers can hold without loss; ids are counted up, and have eight digits by now."""
+RIGHTS = Rights(list_instances="instance_read", list_offers="misc", change="instance_write", balance="user_read")
 OFFERS_BYTES_MAX = 256 * 2**20
 
 
@@ -173,6 +178,33 @@ class VastAI:
             raise Refused("not sent: Vast.ai has no instance with such an id", "invalid_request")
         call = Call(Endpoint.DESTROY, "DELETE", f"/api/v0/instances/{instance_id}/", json={})
         await self._transport.call(call, lambda reply: answers.of_destroy(reply, self._clock.now()))
+
+    @property
+    def rights(self) -> Rights:
+        """By the table of routes and scopes that Vast.ai ships with its command (``api_scopes.json``)."""
+        return RIGHTS
+
+    async def try_change(self) -> None:
+        """Ask for an instance with an id that Vast.ai will never reach to be destroyed.
+
+        Raises:
+            AuthFailed: the key lacks the right.
+        """
+        with contextlib.suppress(InstanceNotFound, Refused):
+            await self.destroy_instance(NOBODYS_ID)
+
+    async def balance_usd(self) -> float | None:
+        """The prepaid credit; the figure that is called ``balance`` is another one.
+
+        Raises:
+            AuthFailed: the key lacks ``user_read``.
+        """
+        call = Call(Endpoint.SHOW, "GET", "/api/v0/users/current/")
+        return await self._transport.fetch(
+            call,
+            lambda reply: answers.common(reply, self._clock.now()),
+            lambda reply: wire.number((wire.fields_of(reply.body) or {}).get("credit")),
+        )
 
     async def get_instance_status(self, id: str) -> Instance:
         """One instance, read by itself.

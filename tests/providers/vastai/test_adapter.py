@@ -574,3 +574,37 @@ async def test_its_own_words_do(clock: FakeClock, metrics: Metrics, name: str) -
     vast, _ = account(clock, metrics, recorded(name))
     with pytest.raises(InstanceNotFound):
         await vast.get_instance_status("61200001")
+
+
+# Money and rights.
+
+
+@pytest.mark.parametrize(
+    ("told", "left"),
+    [
+        ({"credit": 12.5, "balance": 0}, 12.5),
+        ({"credit": "0"}, 0.0),
+        ({"credit": None, "balance": 7}, None),
+        ({"balance": 7}, None),
+    ],
+)
+async def test_the_credit_is_what_is_left_and_nothing_else_stands_for_it(
+    clock: FakeClock, metrics: Metrics, told: dict[str, Any], left: float | None
+) -> None:
+    vast, sender = account(clock, metrics, reply({"id": 1, **told}))
+    assert await vast.balance_usd() == left
+    assert sender.requests[0].url.endswith("/api/v0/users/current/")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_key_without_the_right_to_change_is_told_so(clock: FakeClock, metrics: Metrics, status: int) -> None:
+    vast, _ = account(clock, metrics, reply({"error": "auth_error", "msg": "no such right"}, status))
+    with pytest.raises(AuthFailed):
+        await vast.try_change()
+
+
+async def test_the_right_to_change_is_tried_on_nobodys_machine(clock: FakeClock, metrics: Metrics) -> None:
+    vast, sender = account(clock, metrics, reply({"error": "no_such_instance", "msg": "none"}, 404))
+    await vast.try_change()
+    (request,) = sender.requests
+    assert (request.method, request.url.rpartition("/api/")[2]) == ("DELETE", "v0/instances/9007199254740991/")
