@@ -28,6 +28,7 @@ from shopperd.web.answers import (
     ExplainAnswer,
     InstanceAnswer,
     ListAnswer,
+    MarketPricesAnswer,
     OfferAnswer,
     OrphanAnswer,
     SessionAnswer,
@@ -85,6 +86,9 @@ _INSTANCE = f"{API}/instances/{{account}}/{{id}}"
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
     (_GET, f"{API}/status"): Operation("deployment", {200: overview.StatusAnswer}),
     (_GET, f"{API}/accounts"): _list(overview.AccountAnswer, reading.NoQuery, "deployment"),
+    (_POST, f"{API}/accounts/{{account}}/trust"): Operation(
+        "deployment", {200: overview.AccountAnswer}, body=reading.ReasonBody
+    ),
     (_POST, f"{API}/freeze"): Operation("deployment", {200: operations.FreezeAnswer}, body=reading.ReasonBody),
     (_POST, f"{API}/unfreeze"): Operation("deployment", {200: operations.FreezeAnswer}, body=reading.ReasonBody),
     (_POST, f"{API}/jobs/{{job}}/run"): Operation(
@@ -109,6 +113,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     (_POST, f"{_INSTANCE}/exempt"): Operation("instances", {200: InstanceAnswer}, body=reading.ReasonBody),
     (_POST, f"{_INSTANCE}/unexempt"): Operation("instances", {200: InstanceAnswer}, body=reading.ReasonBody),
     (_GET, f"{API}/offers"): _list(OfferAnswer, offers.OffersQuery, "market"),
+    (_GET, f"{API}/offers/history"): _list(MarketPricesAnswer, offers.HistoryQuery, "market"),
     (_GET, f"{API}/orphans"): _list(OrphanAnswer, orphans.OrphansQuery, "orphans"),
     (_GET, f"{API}/plan"): _list(orphans.PlanAnswer, orphans.PlanQuery, "orphans"),
     (_GET, "/metrics"): Operation("process", {200: None}, media=(_TEXT, _OPEN_METRICS)),

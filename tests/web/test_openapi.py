@@ -105,7 +105,18 @@ async def test_every_change_asks_for_the_token(document: Any) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *("status", "accounts", "sessions", "instances", "offers", "orphans", "plan", "events", "openapi.json"),
+        *(
+            "status",
+            "accounts",
+            "sessions",
+            "instances",
+            "offers",
+            "orphans",
+            "plan",
+            "events",
+            "openapi.json",
+            "offers/history",
+        ),
         *("sessions/{id}", "instances/{account}/{id}/explain"),
     ],
 )
