@@ -65,13 +65,13 @@ class Client:
         self._prefix = parts.path.rstrip("/") + "/api/v1"
         self._token = token
 
-    def get(self, *path: str, query: Query | None = None) -> Any:
-        """The decoded answer to a read. Parameters that are None are left out.
+    def get(self, *path: str, query: Query | None = None, seconds: float = ANSWER_SECONDS_MAX) -> Any:
+        """The decoded answer to a read, waited for that long. Parameters that are None are left out.
 
         Raises:
             Failed: the daemon does not answer, or answers that it cannot be.
         """
-        return self._ask("GET", path, query, None, None, ANSWER_SECONDS_MAX)
+        return self._ask("GET", path, query, None, None, seconds)
 
     def post(
         self,

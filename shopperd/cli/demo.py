@@ -32,6 +32,11 @@ def demo(port: int, seconds: float | None, seed: int) -> None:
     Starts simulators of both marketplaces and a daemon of their own, rents, loses answers, lies in listings, kills the daemon, and
     shows what it sees, decides and does. With --seconds it ends by comparing what the daemon believes with what is true: exit
     status 0 only if they agree and nothing was destroyed wrongfully. Nothing real is touched, no key is needed.
+
+    \b
+    Examples:
+      shopperd demo
+      shopperd demo --seconds 60
     """
     options = Options(port=port, seconds=seconds, seed=seed)
     sys.exit(asyncio.run(run(options, Console(), SystemClock(seed), os.environ)))

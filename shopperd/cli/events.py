@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from shopperd.cli import offered
 from shopperd.cli.options import as_json, client
 from shopperd.cli.output import printable, show_json, show_line
 
@@ -32,7 +33,7 @@ def _line(event: dict[str, Any]) -> str:
     show_default=True,
     help="The newest so many; with --after, the next.",
 )
-@click.option("--account")
+@click.option("--account", shell_complete=offered.accounts)
 @click.option("--session", help="Only events of this session.")
 @click.option("--instance", help="Only events of this instance.")
 @as_json

@@ -6,13 +6,14 @@ from typing import Any
 
 import click
 
+from shopperd.cli import offered
 from shopperd.cli.options import as_json, client
 from shopperd.cli.output import money, show_fields, show_json, show_line, show_table
 
 
 @click.command()
-@click.argument("account")
-@click.argument("instance")
+@click.argument("account", shell_complete=offered.accounts)
+@click.argument("instance", shell_complete=offered.instances)
 @as_json
 def explain(account: str, instance: str, as_json: bool) -> None:
     """Why one instance stays, goes, or waits: what was seen, every rule in order, and what would change it.

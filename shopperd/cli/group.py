@@ -22,6 +22,7 @@ class Entry:
 SECTIONS: Mapping[str, Mapping[str, Entry]] = {
     "The daemon": {
         "run": Entry("run", "Run the daemon in the foreground."),
+        "completion": Entry("completion", "Print completion for bash, zsh or fish."),
         "check": Entry("check", "Is the configuration right? With --online: do the credentials work?"),
         "freeze": Entry("switch", "Throw the kill switch: nothing is destroyed or created."),
         "unfreeze": Entry("switch", "Let destroys and creates go on."),
@@ -76,7 +77,7 @@ class LazyGroup(click.Group):
 def shopperd() -> None:
     """Keeps what you are billed for equal to what you asked for, on every GPU marketplace account you own.
 
-    All commands but run, check, demo and simulator speak to a running daemon: SHOPPERD_URL says where it is (default
+    All commands but run, check, completion, demo and simulator speak to a running daemon: SHOPPERD_URL says where it is (default
     http://127.0.0.1:9877), SHOPPERD_TOKEN lets them change something where it wants a token.
 
     \b

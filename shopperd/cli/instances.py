@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from shopperd.cli import offered
 from shopperd.cli.options import as_json, client, paged
 from shopperd.cli.output import money, printable, show_json, show_line, show_next, show_table
 
@@ -14,7 +15,7 @@ def instances() -> None:
 
 
 @instances.command("list")
-@click.option("--account")
+@click.option("--account", shell_complete=offered.accounts)
 @click.option("--ownership", type=click.Choice(["ours", "unknown", "foreign"]), help="Whose they are.")
 @click.option("--state", type=click.Choice(["starting", "running", "stopped", "unknown"]))
 @paged
@@ -56,8 +57,8 @@ def _where(address: str | None, port: int | None) -> str:
 
 
 @instances.command()
-@click.argument("account")
-@click.argument("instance")
+@click.argument("account", shell_complete=offered.accounts)
+@click.argument("instance", shell_complete=offered.instances)
 @click.option("--session", "session_id", help="A session that waits for a machine; else the tag's, or a new one.")
 @click.option("--lifetime", metavar="DURATION", help="Such as 12h, from now; the session is ended then.")
 @click.option("--reason", default="adopted by hand", show_default=True, help="For the audit trail.")
@@ -78,8 +79,8 @@ def adopt(
 
 
 @instances.command()
-@click.argument("account")
-@click.argument("instance")
+@click.argument("account", shell_complete=offered.accounts)
+@click.argument("instance", shell_complete=offered.instances)
 @click.option("--reason", default="destroyed by hand", show_default=True, help="For the audit trail.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @as_json
@@ -106,8 +107,8 @@ def destroy(account: str, instance: str, reason: str, yes: bool, as_json: bool) 
 
 
 @instances.command()
-@click.argument("account")
-@click.argument("instance")
+@click.argument("account", shell_complete=offered.accounts)
+@click.argument("instance", shell_complete=offered.instances)
 @click.option("--reason", default="exempted by hand", show_default=True, help="For the audit trail.")
 @as_json
 def exempt(account: str, instance: str, reason: str, as_json: bool) -> None:
@@ -122,8 +123,8 @@ def exempt(account: str, instance: str, reason: str, as_json: bool) -> None:
 
 
 @instances.command()
-@click.argument("account")
-@click.argument("instance")
+@click.argument("account", shell_complete=offered.accounts)
+@click.argument("instance", shell_complete=offered.instances)
 @click.option("--reason", default="unexempted by hand", show_default=True, help="For the audit trail.")
 @as_json
 def unexempt(account: str, instance: str, reason: str, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from shopperd.cli import offered
 from shopperd.cli.options import as_json, client
 from shopperd.cli.output import money, percent, seconds, show_json, show_next, show_table
 
@@ -18,7 +19,7 @@ SORTS = (
 @click.option("--min-vram", "min_vram_gb", type=click.IntRange(0), help="GB of one GPU.")
 @click.option("--max-price", "max_price_per_hour", type=click.FloatRange(0), help="USD per hour for the whole machine.")
 @click.option("--provider", help="Such as vastai or tensordock.")
-@click.option("--account", help="Only this account's market.")
+@click.option("--account", help="Only this account's market.", shell_complete=offered.accounts)
 @click.option("--location", help="A country's two letters, or a part of the place's name.")
 @click.option("--interruptible", type=click.Choice(["false", "true", "any"]), default="false", show_default=True)
 @click.option(

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from shopperd.cli import offered
 from shopperd.cli.options import as_json, client, paged
 from shopperd.cli.output import money, show_json, show_line, show_next, show_table
 
@@ -31,7 +32,7 @@ def _show_orphans(rows: list[dict[str, Any]]) -> None:
 
 
 @click.command()
-@click.option("--account", help="Only those of this account.")
+@click.option("--account", help="Only those of this account.", shell_complete=offered.accounts)
 @paged
 @as_json
 def orphans(account: str | None, limit: int, cursor: str | None, as_json: bool) -> None:
@@ -50,7 +51,7 @@ def orphans(account: str | None, limit: int, cursor: str | None, as_json: bool) 
 
 
 @click.command()
-@click.argument("account", required=False)
+@click.argument("account", required=False, shell_complete=offered.accounts)
 @as_json
 def plan(account: str | None, as_json: bool) -> None:
     """What a sweep would do now, and why. Nothing is done by asking.

@@ -7,6 +7,7 @@ from typing import Any, TextIO
 
 import click
 
+from shopperd.cli import offered
 from shopperd.cli.client import Failed
 from shopperd.cli.options import as_json, client, paged
 from shopperd.cli.output import money, show_fields, show_json, show_line, show_next, show_table
@@ -25,7 +26,7 @@ def _show(session: dict[str, Any]) -> None:
 
 @sessions.command("list")
 @click.option("--state", help="One or several, with commas between: running,starting.")
-@click.option("--account")
+@click.option("--account", shell_complete=offered.accounts)
 @paged
 @as_json
 def list_(state: str | None, account: str | None, limit: int, cursor: str | None, as_json: bool) -> None:
@@ -60,7 +61,7 @@ def list_(state: str | None, account: str | None, limit: int, cursor: str | None
 
 
 @sessions.command()
-@click.argument("session")
+@click.argument("session", shell_complete=offered.live_sessions)
 @as_json
 def show(session: str, as_json: bool) -> None:
     """One session and what happened to it.
@@ -81,7 +82,7 @@ def show(session: str, as_json: bool) -> None:
 
 @sessions.command()
 @click.option("--offer", "offer_id", help="The offer to rent; else the cheapest that fits the wishes.")
-@click.option("--account", help="Only from this account's market.")
+@click.option("--account", help="Only from this account's market.", shell_complete=offered.accounts)
 @click.option("--gpu", help="In any usual spelling.")
 @click.option("--gpu-count", type=click.IntRange(1))
 @click.option("--min-vram", "min_vram_gb", type=click.IntRange(1), help="GB of one GPU.")
@@ -135,7 +136,7 @@ def _variable(text: str) -> tuple[str, str]:
 
 
 @sessions.command()
-@click.argument("account")
+@click.argument("account", shell_complete=offered.accounts)
 @click.option("--id", "id_", help="A UUID of your own; else one is made.")
 @click.option("--lifetime", metavar="DURATION", help="Such as 12h; the session is ended then.")
 @as_json
@@ -151,7 +152,7 @@ def register(account: str, id_: str | None, lifetime: str | None, as_json: bool)
 
 
 @sessions.command()
-@click.argument("session")
+@click.argument("session", shell_complete=offered.live_sessions)
 @click.option("--lifetime", metavar="DURATION", help="From now, such as 2h; 0 for no deadline.")
 @click.option("--until", "expires_at", help="A time with its zone, such as 2026-11-25T18:00:00Z.")
 @as_json
@@ -170,7 +171,7 @@ def extend(session: str, lifetime: str | None, expires_at: str | None, as_json: 
 
 
 @sessions.command()
-@click.argument("session", nargs=-1, required=True)
+@click.argument("session", nargs=-1, required=True, shell_complete=offered.live_sessions)
 @click.option("--reason", help="For the audit trail.")
 @as_json
 def end(session: tuple[str, ...], reason: str | None, as_json: bool) -> None:

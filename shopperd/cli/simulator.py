@@ -52,6 +52,11 @@ def simulator(
 
     The first lines of output are VASTAI_URL=, TENSORDOCK_URL= and CONTROL_URL=. The control API's GET /_sim/faults lists what can
     be made to go wrong.
+
+    \b
+    Examples:
+      shopperd simulator
+      shopperd simulator --vast-port 8001 --tensordock-port 8002 --control-port 8003
     """
     try:
         steps = load_scenario(scenario) if scenario else ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from shopperd.cli import offered
 from shopperd.cli.options import as_json, client
 from shopperd.cli.output import show_json, show_line
 
@@ -39,7 +40,7 @@ def unfreeze(reason: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("account")
+@click.argument("account", shell_complete=offered.accounts)
 @click.option("--reason", default="trusted by hand", show_default=True, help="For the audit trail.")
 @as_json
 def trust(account: str, reason: str, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import click
 import pytest
@@ -12,7 +13,7 @@ from shopperd.cli.group import SECTIONS, shopperd
 
 COMMANDS = {
     *("run", "check", "status", "accounts", "sessions", "instances", "offers", "orphans", "plan", "events"),
-    *("freeze", "unfreeze", "trust", "simulator", "demo", "explain"),
+    *("freeze", "unfreeze", "trust", "simulator", "demo", "explain", "completion"),
 }
 SUBCOMMANDS = {
     "sessions": {"list", "show", "create", "register", "extend", "end"},
@@ -44,11 +45,30 @@ def test_the_help_shows_every_section_and_command() -> None:
             assert f"  {name} " in output
 
 
-@pytest.mark.parametrize("name", ["create", "end", "list", "show", "register", "extend"])
-def test_the_help_of_sessions_has_examples(name: str) -> None:
-    assert "  shopperd sessions" in CliRunner().invoke(shopperd, ["sessions", name, "--help"]).output.replace(
-        "$(", "  "
-    )
+def leaves(group: click.Group, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from leaves(command, *path, name)
+        else:
+            yield (*path, name), command
+
+
+LEAVES = dict(leaves(shopperd))
+
+
+@pytest.mark.parametrize("path", sorted(LEAVES), ids=" ".join)
+def test_every_command_has_an_example_in_its_help(path: tuple[str, ...]) -> None:
+    output = CliRunner().invoke(shopperd, [*path, "--help"]).output
+    examples = output.partition("Example")[2]
+    assert f"shopperd {' '.join(path)}" in examples
+
+
+def test_every_command_that_prints_data_prints_json() -> None:
+    without = {path for path, command in LEAVES.items() if "as_json" not in {each.name for each in command.params}}
+    assert without == {("run",), ("demo",), ("simulator",), ("completion",)}
 
 
 def test_the_version_is_told() -> None:
