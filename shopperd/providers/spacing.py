@@ -21,6 +21,8 @@ WAY_SECONDS_MAX = 2.5
 """How much of a slow answer's time may be taken for its way to the provider."""
 TOLD_SECONDS_MAX = 3600.0
 """A longer spacing is cut to an hour: a provider that means more says so again."""
+GAP_SHARE_MIN = 0.1
+"""Closer than this share of what is published nobody goes, however much is accepted: no refusal is no invitation."""
 BOLD_SHARE = 0.75
 """How much of the spacing is tried when a refusal is overdue."""
 LATEST_WAY = 0.45
@@ -170,11 +172,11 @@ class Spacing:
                 self._follow(self.search)
         elif flight.bold:
             self._bold_series += 1
-            self.gap *= BOLD_SHARE
+            self.gap = max(self._least, self.gap * BOLD_SHARE)
             if self.gap < self.told:
                 self.told = 0.0
         elif flight.waited:
-            self.gap = max(self.told, 0.0 if self.probes else self.start, self.gap * (1.0 - self.tooth.held()))
+            self.gap = max(self.told, self._least, self.gap * (1.0 - self.tooth.held()))
 
     def refused(self, flight: Flight, now: float, threshold: float | None = None) -> None:
         """It was refused for its frequency, perhaps with the least spacing in seconds."""
@@ -211,12 +213,17 @@ class Spacing:
         self.blocked_until = max(self.blocked_until, until)
 
     @property
+    def _least(self) -> float:
+        return self.start * GAP_SHARE_MIN if self.probes else self.start
+
+    @property
     def _step_min(self) -> float:
         return min(0.1, max(0.02, 0.4 * self.round_trips.noise / self.gap)) if self.gap > 0 else 0.02
 
     @property
     def _bold_now(self) -> bool:
-        return self.probes and self.search is None and not self._flights and self.tooth.overdue
+        is_due = self.tooth.overdue and self.gap > self._least
+        return self.probes and self.search is None and not self._flights and is_due
 
     def _after(self, gap: float) -> float:
         lead = self.round_trips.mean / 2
@@ -256,5 +263,4 @@ class Spacing:
                 self.tooth.restart(max(self._step_min, 0.05))
         else:
             self.gap = min(search.target, GAP_SECONDS_MAX)
-        if not self.probes:
-            self.gap = max(self.gap, self.start)
+        self.gap = max(self.gap, self._least)

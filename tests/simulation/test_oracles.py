@@ -319,13 +319,13 @@ def test_a_spacing_that_was_accepted_is_proven_and_may_be_tried_a_little_closer(
     moments = (600.0, 600.9, 601.6)
     ledger.sent.extend(listed(10 + place, at) for place, at in enumerate(moments))
     assert not found(ledger, "O6 spacing")
-    ledger.sent[-1].sent_at = 601.5
+    ledger.sent[-1].sent_at = 601.3
     assert "the least is 0.9 s (list)" in found(ledger, "O6 spacing")
 
 
 def test_calls_of_different_kinds_keep_the_account_s_own_rate() -> None:
     ledger = good()
-    ledger.sent.extend((listed(10, 600.0), listed(11, 600.0, "show"), listed(12, 600.3, "search")))
+    ledger.sent.extend((listed(10, 600.0), listed(11, 600.0, "show"), listed(12, 600.1, "search")))
     assert "(shared)" in found(ledger, "O6 spacing")
     ledger.sent[-1].life = 2
     assert not found(ledger, "O6 spacing")

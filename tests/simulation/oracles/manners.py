@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from shopperd.providers.spacing import BOLD_SHARE
+from shopperd.providers.spacing import BOLD_SHARE, GAP_SHARE_MIN
 from tests.simulation.ledger import Ledger, Run, Sent
 from tests.simulation.oracles.safety import left_at
 
 ROUNDING_SECONDS = 1e-3
+WAY_SECONDS = 0.25
+"""The longest that a request is on its way."""
 SHARED_BURST = 2
 JITTER_SHARE = 0.1
 HINT_SECONDS_MAX = 3600.0
@@ -41,7 +43,8 @@ def _by_account(ledger: Ledger) -> dict[tuple[int, str], list[Sent]]:
 def polite_spacing(ledger: Ledger) -> Iterator[str]:
     """O6: calls are no closer than the spacing that their marketplace publishes, but for what probing has proven.
 
-    A probe goes at most a bold step below what was accepted before. The account's own limit is a rate, with two calls at once.
+    A probe goes at most a bold step below what was accepted before, and never far below what is published. The account's own limit is
+    a rate, with two calls at once. What is spaced are arrivals, so that a call leaves sooner by what the one before was quicker.
     """
     for (_, account), requests in _by_account(ledger).items():
         intervals = ledger.intervals.get(account, {})
@@ -53,7 +56,10 @@ def polite_spacing(ledger: Ledger) -> Iterator[str]:
                 least = min(proven.get(kind, math.inf), intervals.get(kind, 0.0))
                 if len(before) >= many:
                     gap = left_at(sent) - left_at(before[-many])
-                    if gap < least * BOLD_SHARE - ROUNDING_SECONDS:
+                    published = intervals.get(kind, 0.0)
+                    bound = max(least * BOLD_SHARE, published * GAP_SHARE_MIN)
+                    way = WAY_SECONDS if kind == "shared" or least < published else 0.0
+                    if gap < bound - way - ROUNDING_SECONDS:
                         yield (
                             f"request {sent.n} ({sent.operation}) of {account} left {gap:.3f} s after request "
                             f"{before[-many].n} ({before[-many].operation}); the least is {least:g} s ({kind})"
