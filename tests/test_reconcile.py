@@ -1,6 +1,7 @@
 """The heart: no destroy without positive evidence, and no orphan that is never dealt with."""
 
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,27 +9,41 @@ from attrs import evolve
 
 from shopperd.model import (
     CreateOutcome,
+    DestroyJob,
     DestroyOrigin,
     Fleet,
     HoldReason,
+    Instance,
     InstanceState,
     MemorySpan,
     OrphanKind,
     OrphanPhase,
     Ownership,
+    Session,
     SessionState,
+    tag_of,
 )
 from shopperd.reconcile import (
     Account,
     Authority,
+    Guard,
+    Judgement,
+    Orphan,
     Plan,
     Window,
     blast_limit,
+    command_for,
     confirms,
+    guards_of_request,
+    guards_of_verdict,
+    held_reasons,
+    limit_per_hour,
     may_send,
     observe,
     plan,
+    published_bound_seconds,
     settle,
+    verdict,
     wants_proof,
 )
 from shopperd.settings import OrphanSettings, Settings
@@ -42,6 +57,7 @@ from tests.nouns import (
     job,
     rounds,
     session,
+    sid,
     snapshot,
     track,
     watch,
@@ -185,6 +201,221 @@ def test_a_machine_whose_tag_was_lost_stays_with_its_live_session() -> None:
     assert known.tracks["a"].instance.ownership is Ownership.OURS
 
 
+DAYS_AGO = NOW - timedelta(days=30)
+LOST_LONG_AGO = session(1, SessionState.LOST, instance_id="b", ended_at=DAYS_AGO)
+BY_COMMAND = session(1, SessionState.ENDING, instance_id="a", reason="ended by request")
+
+
+@pytest.mark.parametrize(
+    ("owner", "more", "kind", "because"),
+    [
+        pytest.param(session(1, instance_id="a"), {}, None, "a live session is bound to it", id="claimed"),
+        pytest.param(
+            evolve(BY_COMMAND, reason="expired"),
+            {},
+            OrphanKind.EXPIRED,
+            "its session is past its deadline",
+            id="expired",
+        ),
+        pytest.param(
+            BY_COMMAND,
+            {"jobs": {"a": job("a")}},
+            None,
+            "its session was ended by command, and the destroy recorded with that is at work",
+            id="ended by command",
+        ),
+        pytest.param(
+            BY_COMMAND,
+            {"jobs": {"b": job("b")}},
+            OrphanKind.ENDED,
+            "its session was ended, and no destroy of it is at work",
+            id="ended, and its destroy is lost",
+        ),
+        pytest.param(
+            BY_COMMAND,
+            {"jobs": {"a": job("a", origin=DestroyOrigin.VERDICT)}},
+            OrphanKind.ENDED,
+            "its session was ended, and no destroy of it is at work",
+            id="ended, and destroyed by verdict",
+        ),
+        pytest.param(
+            session(1, account="other", instance_id="a"),
+            {},
+            None,
+            "its session is at home in another account that sees the same machine",
+            id="seen through two accounts",
+        ),
+        pytest.param(
+            session(1, account="other", instance_id="b"),
+            {},
+            OrphanKind.UNKNOWN,
+            "its tag is exactly ours, and the store never heard of that session in this account",
+            id="another account's tag",
+        ),
+        pytest.param(
+            session(2),
+            {},
+            OrphanKind.UNKNOWN,
+            "its tag is exactly ours, and the store never heard of that session in this account",
+            id="unknown",
+        ),
+        pytest.param(
+            session(1, SessionState.EXPECTED),
+            {},
+            None,
+            "a live session that has no instance yet waits for its tag",
+            id="awaited",
+        ),
+        pytest.param(
+            session(1, instance_id="b"),
+            {"tracks": {"b": track(instance("b", 1))}},
+            OrphanKind.DUPLICATE,
+            "a live session has this tag, and its own instance is another one that is there",
+            id="a double",
+        ),
+        pytest.param(
+            session(1, instance_id="b"),
+            {"tracks": {"b": track(instance("b", 1), absences=1)}},
+            None,
+            "a live session has this tag, and its own instance is out of sight: this one may have to take its place",
+            id="a double of what is missed",
+        ),
+        pytest.param(
+            session(1, instance_id="b"),
+            {},
+            None,
+            "a live session has this tag, and its own instance is out of sight: this one may have to take its place",
+            id="a double of what was never listed",
+        ),
+        pytest.param(
+            session(1, SessionState.ENDING, create_outcome=CreateOutcome.UNCLEAR),
+            {},
+            None,
+            "its session is ending, and a create of it may still be answered",
+            id="of an open create",
+        ),
+        pytest.param(
+            evolve(LOST_LONG_AGO, ended_at=NOW - timedelta(hours=23)),
+            {},
+            None,
+            "its session was lost and may still come back (sessions.resurrection_window)",
+            id="lost lately",
+        ),
+        pytest.param(LOST_LONG_AGO, {}, OrphanKind.ENDED, "its session is over", id="lost long ago"),
+        pytest.param(
+            LOST_LONG_AGO,
+            {"restored_at": NOW - timedelta(days=9)},
+            None,
+            "its session was lost and may still come back (sessions.resurrection_window)",
+            id="lost in a backup, and not listed since that was put back",
+        ),
+        pytest.param(
+            LOST_LONG_AGO,
+            {"restored_at": NOW - timedelta(days=9), "last_complete_at": NOW - timedelta(days=9)},
+            OrphanKind.ENDED,
+            "its session is over",
+            id="lost in a backup that was put back long ago",
+        ),
+        pytest.param(ENDED, {}, OrphanKind.ENDED, "its session is over", id="over"),
+    ],
+)
+def test_a_verdict_says_why(owner: Session, more: dict[str, Any], kind: OrphanKind | None, because: str) -> None:
+    known = account(owner, **more)
+    judged = verdict(known, instance("a", 1), known.bindings.get("a"), known.tracks, SETTINGS, NOW)
+    assert judged == Judgement(kind, because)
+
+
+def test_a_foreign_tag_is_told_from_one_of_ours() -> None:
+    judged = verdict(account(ENDED), instance("a", tag="training-run"), None, {}, SETTINGS, NOW)
+    assert judged == Judgement(None, "its tag is not exactly ours: it is foreign, and never touched")
+
+
+# --- what an observation tells ----------------------------------------------------------------------------------------
+
+
+def test_a_verdict_is_noted_with_its_count_and_since_when() -> None:
+    known = account(ENDED)
+    first = observe(known, snapshot(instance("a", 1)), SETTINGS, NOW)
+    again = observe(after(known, first), snapshot(instance("a", 1), at=LATER), SETTINGS, LATER)
+    noted = [(told.kind, told.kind_sightings, told.orphan_since) for seen in (first, again) for told in seen.tracks]
+    assert noted == [(OrphanKind.ENDED, 1, NOW), (OrphanKind.ENDED, 2, NOW)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "since"),
+    [
+        (OrphanKind.ENDED, 3, NOW),
+        (OrphanKind.ENDED, 3, None),
+        (OrphanKind.ENDED, 0, NOW),
+        (None, 0, NOW),
+        (None, 2, None),
+    ],
+)
+def test_nothing_is_left_of_a_verdict_that_is_not_given_any_more(
+    kind: OrphanKind | None, count: int, since: datetime | None
+) -> None:
+    before = track(instance("a", 1), kind=kind, kind_sightings=count, orphan_since=since)
+    known = account(session(1, instance_id="a"), tracks={"a": before})
+    (told,) = observe(known, snapshot(instance("a", 1), at=LATER), SETTINGS, LATER).tracks
+    assert (told.kind, told.kind_sightings, told.orphan_since) == (None, 0, None)
+
+
+def test_a_listing_that_tells_nothing_new_changes_nothing() -> None:
+    condemned = track(instance("a", 1), sightings=3, kind=OrphanKind.ENDED, kind_sightings=1000, orphan_since=NOW)
+    calm = track(instance("b", 2), sightings=3)
+    known = account(
+        ENDED, session(2, instance_id="b", price_per_hour=0.5), tracks={"a": condemned, "b": calm}, jobs={"a": job("a")}
+    )
+    seen = observe(known, snapshot(instance("a", 1), instance("b", 2), at=LATER), SETTINGS, LATER)
+    assert (seen.tracks, seen.steps, seen.commands, seen.settled) == ((), (), (), ())
+    assert (seen.fleet, seen.returned, seen.replaced) == (Fleet(), (), ())
+
+
+def test_what_is_missed_was_last_seen_by_the_newest_complete_listing() -> None:
+    newest = NOW + timedelta(minutes=2)
+    known = account(ENDED, tracks={"a": track(instance("a", 1))}, last_complete_at=newest)
+    (missed,) = observe(known, snapshot(at=LATER), SETTINGS, LATER).tracks
+    assert (missed.last_seen_at, missed.absences) == (newest, 1)
+
+
+def test_what_comes_back_from_the_dead_is_told() -> None:
+    known = account(ENDED, tracks={"a": track(instance("a", 1), gone_at=NOW)})
+    seen = observe(known, snapshot(instance("a", 1), instance("b", 1), at=LATER), SETTINGS, LATER)
+    assert (seen.returned, seen.replaced) == (("a",), ())
+
+
+def test_a_listing_closes_the_destroys_of_what_is_gone_with_its_moment() -> None:
+    tracks = {
+        "gone": track(instance("gone", 1), gone_at=NOW),
+        "there": track(instance("there", 1)),
+        "replaced": track(instance("replaced", 1)),
+        "missed": track(instance("missed", 1)),
+    }
+    known = account(ENDED, tracks=tracks, jobs={id_: job(id_) for id_ in (*tracks, "never seen")})
+    another = instance("replaced", 1, started_at=NOW + timedelta(minutes=4))
+    seen = observe(known, snapshot(instance("there", 1), another, at=LATER), SETTINGS, LATER)
+    assert seen.settled == (job("gone", gone_at=LATER), job("replaced", gone_at=LATER))
+
+
+def test_every_session_of_the_account_is_moved_whoever_stands_before_it() -> None:
+    elsewhere, over = session(4, account="other", instance_id="a"), session(3, SessionState.ENDED, instance_id="a")
+    calm, waiting = session(2, SessionState.EXPECTED), session(1, SessionState.EXPECTED)
+    seen = observe(account(elsewhere, over, calm, waiting), snapshot(instance("a", 1)), SETTINGS, NOW)
+    (step,) = seen.steps
+    assert (step.session.id, step.session.instance_id, step.session.state) == (waiting.id, "a", SessionState.RUNNING)
+    assert (step.was, step.kind) == (SessionState.EXPECTED, "session.bound")
+
+
+def test_a_session_whose_machine_is_gone_is_told_from_one_whose_id_names_another() -> None:
+    mine = session(1, instance_id="a")
+    known = account(mine, tracks={"a": track(instance("a", 1), absences=3)})
+    (gone,) = settle(known, ["a"], SETTINGS, LATER).steps
+    stranger = snapshot(instance("a", tag=None, started_at=NOW + timedelta(minutes=4)), at=LATER)
+    (replaced,) = observe(known, stranger, SETTINGS, LATER).steps
+    assert gone.session.reason == "its instance is gone"
+    assert replaced.session.reason == "its id names another machine now"
+
+
 # --- unknown ----------------------------------------------------------------------------------------------------------
 
 
@@ -233,6 +464,16 @@ def test_an_unknown_machine_of_untold_age_is_held_if_it_may_have_come_while_the_
     )
     known = account(exclusive=True, spans=spans, missed_since=NOW - timedelta(minutes=91))
     assert only_hold(planned(ripe(known, instance("a", 7, started_at=None)))) is HoldReason.MEMORY_BROKEN
+
+
+@pytest.mark.parametrize(("beats_on", "hold"), [(59, HoldReason.MEMORY_BROKEN), (60, None)])
+def test_a_memory_that_fell_asleep_right_after_a_birth_may_have_missed_its_create(
+    beats_on: int, hold: HoldReason | None
+) -> None:
+    born = NOW - timedelta(minutes=50)
+    spans = (MemorySpan(born - timedelta(days=1), born + timedelta(seconds=beats_on)),)
+    known = ripe(account(exclusive=True, spans=spans), instance("a", 7, started_at=born))
+    assert only_hold(planned(known)) is hold
 
 
 def test_a_machine_that_a_second_account_sees_too_is_no_orphan_there() -> None:
@@ -373,6 +614,261 @@ def test_a_verdict_waits_while_its_instance_is_out_of_sight() -> None:
     )
 
 
+A_MACHINE = instance("a", 1)
+
+
+def of_verdict(known: Account, one: str = "a", **more: Any) -> tuple[Guard, ...]:
+    """Every guard that the sweep at LATER would ask of this one."""
+    asked: dict[str, Any] = {
+        "settings": SETTINGS,
+        "authority": MAY_ACT,
+        "window": NOTHING_LATELY,
+        "now": LATER,
+        "snapshot_is_fresh": True,
+    }
+    return guards_of_verdict(known, known.tracks[one], **(asked | more))
+
+
+def that_hold(guards: Iterable[Guard]) -> list[HoldReason]:
+    return [guard.reason for guard in guards if guard.holds]
+
+
+def with_rules(**changed: Any) -> Settings:
+    return evolve(SETTINGS, orphans=evolve(SETTINGS.orphans, **changed))
+
+
+ASKED_OF_ANY = (
+    HoldReason.FROZEN,
+    HoldReason.REPORT_MODE,
+    HoldReason.NOT_OURS,
+    HoldReason.EXEMPT,
+    HoldReason.LIVE_SESSION,
+    HoldReason.OPEN_CREATE,
+)
+
+
+def test_a_verdict_that_may_be_carried_out_has_every_guard_told() -> None:
+    assert of_verdict(ripe(account(ENDED), A_MACHINE)) == tuple(
+        Guard(reason, holds=False)
+        for reason in (
+            HoldReason.SIGHTINGS,
+            HoldReason.GRACE,
+            HoldReason.NO_RIGHT_TO_ACT,
+            HoldReason.OBSERVING,
+            *ASKED_OF_ANY,
+            HoldReason.FLEET_JUMP,
+            HoldReason.STALE_SNAPSHOT,
+            HoldReason.LIMIT_PER_SWEEP,
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "held"),
+    [
+        pytest.param({"settings": with_rules(sightings=5)}, [HoldReason.SIGHTINGS], id="a sighting is missing"),
+        pytest.param({"settings": with_rules(sightings=4)}, [], id="just enough sightings"),
+        pytest.param({"settings": with_rules(grace=600.0)}, [HoldReason.GRACE], id="a second too young"),
+        pytest.param({"settings": with_rules(grace=599.0)}, [], id="just old enough"),
+        pytest.param({"authority": Authority(no_right="store")}, [HoldReason.NO_RIGHT_TO_ACT], id="no right to act"),
+        pytest.param({"authority": Authority(observing=1)}, [HoldReason.OBSERVING], id="a sweep that only looks"),
+        pytest.param({"authority": Authority(frozen=True)}, [HoldReason.FROZEN], id="frozen"),
+        pytest.param({"settings": with_rules(mode="report")}, [HoldReason.REPORT_MODE], id="report mode"),
+        pytest.param({"snapshot_is_fresh": False}, [HoldReason.STALE_SNAPSHOT], id="a stale snapshot"),
+        pytest.param({"window": Window(last_sweep=3)}, [HoldReason.LIMIT_PER_SWEEP], id="the sweep's limit"),
+        pytest.param({"window": Window(last_hour=3)}, [HoldReason.LIMIT_PER_HOUR], id="the hour's limit"),
+        pytest.param(
+            {
+                "settings": with_rules(sightings=5, mode="report"),
+                "authority": Authority(no_right="store", frozen=True),
+                "window": Window(last_hour=3),
+                "snapshot_is_fresh": False,
+            },
+            [
+                HoldReason.SIGHTINGS,
+                HoldReason.NO_RIGHT_TO_ACT,
+                HoldReason.FROZEN,
+                HoldReason.REPORT_MODE,
+                HoldReason.STALE_SNAPSHOT,
+                HoldReason.LIMIT_PER_HOUR,
+            ],
+            id="many at once",
+        ),
+    ],
+)
+def test_every_guard_that_holds_a_verdict_is_told(more: dict[str, Any], held: list[HoldReason]) -> None:
+    assert that_hold(of_verdict(ripe(account(ENDED), A_MACHINE), **more)) == held
+
+
+def test_an_unknown_machine_has_two_guards_more() -> None:
+    known = ripe(account(spans=()), instance("a", 7))
+    assert that_hold(of_verdict(known)) == [HoldReason.NOT_EXCLUSIVE, HoldReason.MEMORY_BROKEN]
+
+
+@pytest.mark.parametrize(
+    ("one", "held"),
+    [
+        ("i005", []),
+        ("i004", []),
+        ("i003", []),
+        ("i002", [HoldReason.LIMIT_PER_SWEEP]),
+        ("i001", [HoldReason.LIMIT_PER_SWEEP]),
+    ],
+)
+def test_the_limit_holds_those_that_cost_less_than_what_goes_before_them(one: str, held: list[HoldReason]) -> None:
+    assert that_hold(of_verdict(orphans(5), one)) == held
+
+
+def of_request(known: Account, asked: DestroyJob, authority: Authority = MAY_ACT) -> tuple[Guard, ...]:
+    return tuple(guards_of_request(known, asked, authority, SETTINGS.orphans))
+
+
+def test_a_command_has_every_guard_told_also_where_no_listing_held_its_machine() -> None:
+    asked = (HoldReason.NO_RIGHT_TO_ACT, *ASKED_OF_ANY)
+    command = job("a", session_id=ENDED.id, tag=ENDED.tag)
+    assert of_request(account(ENDED), command) == tuple(Guard(reason, holds=False) for reason in asked)
+
+
+def test_a_recorded_verdict_has_every_guard_told_and_waits_where_no_listing_held_its_machine() -> None:
+    recorded = job("a", origin=DestroyOrigin.VERDICT, session_id=ENDED.id, tag=ENDED.tag)
+    asked = (HoldReason.NO_RIGHT_TO_ACT, HoldReason.OBSERVING, *ASKED_OF_ANY, HoldReason.OBSERVING)
+    assert of_request(account(ENDED), recorded) == (
+        *(Guard(reason, holds=False) for reason in asked),
+        Guard(HoldReason.LAST_LOOK, holds=True),
+    )
+
+
+@pytest.mark.parametrize(
+    ("owner", "asked", "held"),
+    [
+        pytest.param(ENDED, job("a"), [HoldReason.NOT_OURS], id="an id alone"),
+        pytest.param(BY_COMMAND, job("a"), [], id="an id that is bound"),
+        pytest.param(
+            session(1, instance_id="b"), job("a", session_id=sid(1)), [], id="the tag of a session with another machine"
+        ),
+        pytest.param(
+            session(1, SessionState.EXPECTED),
+            job("a", session_id=sid(1)),
+            [HoldReason.LIVE_SESSION],
+            id="the tag of a session that waits for it",
+        ),
+        pytest.param(
+            evolve(ENDED, exempt=True), job("a", session_id=sid(1)), [HoldReason.EXEMPT], id="the tag of an exempt one"
+        ),
+    ],
+)
+def test_a_command_at_what_no_listing_held_is_judged_by_what_it_names(
+    owner: Session, asked: DestroyJob, held: list[HoldReason]
+) -> None:
+    assert that_hold(of_request(account(owner, tracks={"b": track(instance("b", 1))}), asked)) == held
+
+
+def test_a_verdict_that_an_earlier_run_recorded_goes_on_while_the_first_sweeps_only_look() -> None:
+    known = ripe(account(ENDED), A_MACHINE)
+    recorded = job("a", origin=DestroyOrigin.VERDICT)
+    assert may_send(known, recorded, Authority(observing=1), SETTINGS.orphans, LATER) is None
+
+
+# --- what is made -----------------------------------------------------------------------------------------------------
+
+A_VERDICT = DestroyJob(
+    id=0,
+    account=ACCOUNT,
+    instance_id="i001",
+    origin=DestroyOrigin.VERDICT,
+    reason="orphan of kind ended",
+    requested_at=LATER,
+    next_attempt_at=LATER,
+    session_id=sid(1),
+    kind=OrphanKind.ENDED,
+    tag=tag_of(sid(1)),
+    instance_started_at=NOW - timedelta(minutes=50),
+)
+
+
+def test_a_plan_tells_all_that_it_makes_of_an_account() -> None:
+    known = orphans(5)
+    tracks = dict(known.tracks)
+    tracks["i003"] = evolve(tracks["i003"], exempt=True)
+    tracks["i002"] = evolve(tracks["i002"], kind_sightings=2)
+    by_verdict = {"origin": DestroyOrigin.VERDICT, "kind": OrphanKind.ENDED}
+    jobs = {
+        "i005": job("i005", requested_at=LATER - timedelta(days=1), attempts=3, **by_verdict),
+        "i004": job("i004", requested_at=NOW, attempts=2, hold=HoldReason.FROZEN, **by_verdict),
+    }
+    assert planned(evolve(known, tracks=tracks, jobs=jobs)) == Plan(
+        account=ACCOUNT,
+        orphans=(
+            Orphan(tracks["i005"], OrphanKind.ENDED, OrphanPhase.DESTROYING, attempts=3, stuck=True),
+            Orphan(
+                tracks["i004"], OrphanKind.ENDED, OrphanPhase.DESTROYING, HoldReason.FROZEN, attempts=2, stuck=False
+            ),
+            Orphan(tracks["i003"], OrphanKind.ENDED, OrphanPhase.HELD, HoldReason.EXEMPT),
+            Orphan(tracks["i002"], OrphanKind.ENDED, OrphanPhase.SUSPECTED, HoldReason.SIGHTINGS),
+            Orphan(tracks["i001"], OrphanKind.ENDED, OrphanPhase.DESTROYING),
+        ),
+        destroys=(A_VERDICT,),
+        allowed=3,
+    )
+
+
+def test_what_tells_no_price_goes_with_what_costs_nothing() -> None:
+    ended = [session(n, SessionState.ENDED) for n in (1, 2, 3)]
+    free = [instance("a", 1, price_per_hour=None), instance("b", 2, price_per_hour=0.0)]
+    known = ripe(account(*ended), *free, instance("c", 3, price_per_hour=0.4))
+    assert [orphan.track.instance.id for orphan in planned(known).orphans] == ["c", "a", "b"]
+
+
+A_COMMAND = DestroyJob(
+    id=0,
+    account=ACCOUNT,
+    instance_id="a",
+    origin=DestroyOrigin.COMMAND,
+    reason="ended by request",
+    requested_at=LATER,
+    next_attempt_at=LATER,
+    session_id=sid(1),
+    tag=tag_of(sid(1)),
+    instance_started_at=NOW - timedelta(minutes=50),
+)
+
+
+def test_a_command_names_its_machine_and_its_session() -> None:
+    assert command_for(BY_COMMAND, track(A_MACHINE), LATER) == A_COMMAND
+    unlisted, untold = command_for(BY_COMMAND, None, LATER), command_for(evolve(BY_COMMAND, reason=None), None, LATER)
+    assert unlisted == evolve(A_COMMAND, instance_started_at=None)
+    assert untold == evolve(unlisted, reason="the session was ended")
+
+
+def test_there_is_no_command_without_a_machine() -> None:
+    with pytest.raises(ValueError, match=f"session {ENDED.id} has no instance to destroy"):
+        command_for(ENDED, None, LATER)
+
+
+@pytest.mark.parametrize(
+    ("owner", "commands"),
+    [
+        pytest.param(evolve(BY_COMMAND, instance_id=None), (A_COMMAND,), id="ended by command"),
+        pytest.param(evolve(BY_COMMAND, instance_id=None, reason="expired"), (), id="expired"),
+        pytest.param(session(1, SessionState.CREATING), (), id="live"),
+        pytest.param(
+            evolve(
+                BY_COMMAND,
+                created_at=NOW + timedelta(hours=1),
+                create_deadline_at=NOW + timedelta(hours=2),
+            ),
+            (),
+            id="commanded already, by a clock that was put back",
+        ),
+    ],
+)
+def test_what_a_listing_finds_of_a_session_that_was_ended_is_destroyed_by_command(
+    owner: Session, commands: tuple[DestroyJob, ...]
+) -> None:
+    known = account(evolve(owner, create_outcome=CreateOutcome.UNCLEAR))
+    assert observe(known, snapshot(A_MACHINE, at=LATER), SETTINGS, LATER).commands == commands
+
+
 # --- limits -----------------------------------------------------------------------------------------------------------
 
 
@@ -417,6 +913,41 @@ def test_limits_at_zero_mean_nothing_ever() -> None:
 )
 def test_limits_are_what_is_published(instances: int, window: Window, rules: dict[str, Any], allowed: int) -> None:
     assert blast_limit(instances, window, evolve(OrphanSettings(), **rules))[0] == allowed
+
+
+@pytest.mark.parametrize(
+    ("instances", "window", "rules", "limit"),
+    [
+        (100, Window(last_sweep=4), {}, (6, HoldReason.LIMIT_PER_SWEEP)),
+        (100, Window(last_sweep=10), {}, (0, HoldReason.LIMIT_PER_SWEEP)),
+        (100, Window(last_sweep=11), {}, (0, HoldReason.LIMIT_PER_SWEEP)),
+        (100, Window(last_sweep=10), {"max_share_per_hour": 1.0}, (0, HoldReason.LIMIT_PER_SWEEP)),
+        (100, Window(last_sweep=11), {"max_share_per_hour": 1.0}, (0, HoldReason.LIMIT_PER_SWEEP)),
+        (100, Window(last_hour=10), {}, (10, HoldReason.LIMIT_PER_SWEEP)),
+        (100, Window(last_hour=11), {}, (9, HoldReason.LIMIT_PER_HOUR)),
+        (100, Window(last_hour=21), {}, (0, HoldReason.LIMIT_PER_HOUR)),
+    ],
+)
+def test_the_stricter_limit_is_the_one_that_is_told(
+    instances: int, window: Window, rules: dict[str, Any], limit: tuple[int, HoldReason]
+) -> None:
+    assert blast_limit(instances, window, evolve(OrphanSettings(), **rules)) == limit
+
+
+@pytest.mark.parametrize(
+    ("rules", "limit"),
+    [
+        ({}, 20),
+        ({"max_share_per_hour": 0.99}, 99),
+        ({"max_share_per_hour": 1.0}, None),
+        ({"max_share_per_hour": 0.0}, 10),
+        ({"max_destroys_per_sweep": 1, "max_share_per_sweep": 0.0}, 20),
+        ({"max_destroys_per_sweep": 0, "max_share_per_sweep": 0.0}, 0),
+        ({"max_destroys_per_sweep": 0, "max_share_per_sweep": 0.0, "max_share_per_hour": 1.0}, 0),
+    ],
+)
+def test_the_limit_of_an_hour_is_what_is_published(rules: dict[str, Any], limit: int | None) -> None:
+    assert limit_per_hour(100, evolve(OrphanSettings(), **rules)) == limit
 
 
 # --- fleets that jump -------------------------------------------------------------------------------------------------
@@ -511,6 +1042,39 @@ def test_an_id_that_no_listing_ever_held_waits_for_its_create_deadline() -> None
     assert len(wants_proof(known, SETTINGS, LATER + timedelta(minutes=31))) == 1
 
 
+def test_all_that_are_ripe_ask_for_proof_the_longest_unseen_first() -> None:
+    new = session(1, SessionState.STARTING, instance_id="new", create_deadline_at=LATER)
+    missed = {"absences": 3, "sightings": 0}
+    tracks = {
+        "gone": track(instance("gone", 9), gone_at=NOW, **missed),
+        "new": track(instance("new", 1), ever_seen=False, last_seen_at=NOW + timedelta(seconds=2), **missed),
+        "late": track(instance("late", 9), last_seen_at=NOW + timedelta(seconds=1), **missed),
+        "b": track(instance("b", 9), **missed),
+        "a": track(instance("a", 9), **missed),
+        "there": track(instance("there", 9)),
+        "nobody's": track(instance("nobody's", 9), ever_seen=False, last_seen_at=NOW + timedelta(seconds=3), **missed),
+    }
+    known = account(new, tracks=tracks)
+    asked = [one.instance.id for one in wants_proof(known, SETTINGS, LATER)]
+    assert asked == ["a", "b", "late", "new", "nobody's"], "the deadline of its create has just come"
+    before = [one.instance.id for one in wants_proof(known, SETTINGS, LATER - timedelta(seconds=1))]
+    assert before == ["a", "b", "late", "nobody's"]
+
+
+def test_proof_wipes_the_verdict_and_is_noted_with_its_moment() -> None:
+    condemned = track(instance("a", 1), absences=3, kind=OrphanKind.ENDED, kind_sightings=3, orphan_since=NOW)
+    known = account(ENDED, tracks={"a": condemned, "b": track(instance("b", 1))}, jobs={"a": job("a"), "b": job("b")})
+    seen = settle(known, ["a"], SETTINGS, LATER)
+    assert seen.tracks == (evolve(condemned, gone_at=LATER, kind=None, kind_sightings=0, orphan_since=None),)
+    assert seen.settled == (job("a", gone_at=LATER),)
+
+
+def test_a_single_read_is_no_listing_and_fails_no_create() -> None:
+    known = account(UNCLEAR, tracks={"a": track(instance("a", 2), absences=3)})
+    past = NOW + timedelta(minutes=11)
+    assert settle(known, ["a"], SETTINGS, past).steps == ()
+
+
 def test_proof_closes_the_destroy_and_ends_the_session() -> None:
     ending = session(1, SessionState.ENDING, instance_id="a")
     known = evolve(ripe(account(ending), instance("a", 1)), jobs={"a": job("a", session_id=ending.id)})
@@ -566,6 +1130,20 @@ def test_the_last_look_refuses_another_machine() -> None:
     assert not confirms(known, destroy, instance("a", tag="renamed"))
     assert not confirms(known, destroy, instance("b", 1))
     assert not confirms(known, destroy, None)
+
+
+@pytest.mark.parametrize(
+    ("listed", "confirmed"),
+    [
+        pytest.param(A_MACHINE, True, id="as the verdict has it"),
+        pytest.param(instance("a", tag="renamed"), False, id="as something else"),
+        pytest.param(None, False, id="never"),
+    ],
+)
+def test_a_last_look_that_tells_no_tag_leaves_that_to_the_listing(listed: Instance | None, *, confirmed: bool) -> None:
+    known = account(ENDED, tracks={} if listed is None else {"a": track(listed)})
+    recorded = job("a", origin=DestroyOrigin.VERDICT, session_id=ENDED.id, tag=ENDED.tag)
+    assert confirms(known, recorded, instance("a", tag=None)) is confirmed
 
 
 def test_a_command_goes_on_where_a_single_read_knows_nothing_yet() -> None:
@@ -764,28 +1342,28 @@ def test_a_verdict_that_is_taken_back_is_not_carried_out() -> None:
     live = session(1, instance_id="a")
     twins = (instance("a", 1), instance("b", 1))
     known = ripe(account(live), *twins)
-    verdict = job("b", origin=DestroyOrigin.VERDICT, kind=OrphanKind.DUPLICATE, session_id=live.id)
-    known = evolve(known, jobs={"b": verdict})
-    assert may_send(known, verdict, MAY_ACT, SETTINGS.orphans, LATER) is None
+    verdict_job = job("b", origin=DestroyOrigin.VERDICT, kind=OrphanKind.DUPLICATE, session_id=live.id)
+    known = evolve(known, jobs={"b": verdict_job})
+    assert may_send(known, verdict_job, MAY_ACT, SETTINGS.orphans, LATER) is None
     known = watch(known, snapshot(twins[1], at=LATER))
     assert known.tracks["b"].kind is None, "the other one is missing, so this may be the last"
-    assert may_send(known, verdict, MAY_ACT, SETTINGS.orphans, LATER) is HoldReason.LAST_LOOK
+    assert may_send(known, verdict_job, MAY_ACT, SETTINGS.orphans, LATER) is HoldReason.LAST_LOOK
 
 
 def test_a_verdict_on_a_session_that_is_ending_stands_while_its_destroy_is_open() -> None:
     ending = session(1, SessionState.ENDING, instance_id="a")
     known = ripe(account(ending), instance("a", 1))
-    verdict = job("a", origin=DestroyOrigin.VERDICT, kind=OrphanKind.ENDED, session_id=ending.id)
-    known = watch(evolve(known, jobs={"a": verdict}), snapshot(instance("a", 1), at=LATER))
-    assert may_send(known, verdict, MAY_ACT, SETTINGS.orphans, LATER) is None
+    verdict_job = job("a", origin=DestroyOrigin.VERDICT, kind=OrphanKind.ENDED, session_id=ending.id)
+    known = watch(evolve(known, jobs={"a": verdict_job}), snapshot(instance("a", 1), at=LATER))
+    assert may_send(known, verdict_job, MAY_ACT, SETTINGS.orphans, LATER) is None
 
 
 def test_a_last_look_at_another_tag_is_no_proof_because_of_a_session_that_is_over() -> None:
     over = session(1, SessionState.ENDED, instance_id="a")
     known = ripe(account(over), instance("a", 1))
-    verdict = job("a", origin=DestroyOrigin.VERDICT, kind=OrphanKind.ENDED, session_id=over.id)
-    assert confirms(known, verdict, instance("a", 1))
-    assert not confirms(known, verdict, instance("a", tag="training-run"))
+    verdict_job = job("a", origin=DestroyOrigin.VERDICT, kind=OrphanKind.ENDED, session_id=over.id)
+    assert confirms(known, verdict_job, instance("a", 1))
+    assert not confirms(known, verdict_job, instance("a", tag="training-run"))
 
 
 def test_what_a_clock_that_was_ahead_has_noted_is_not_waited_for() -> None:
@@ -824,11 +1402,13 @@ def test_a_session_that_is_over_as_its_machine_is_proven_gone_is_closed_by_the_n
 def test_a_verdict_out_of_a_backup_waits_for_a_listing() -> None:
     over = session(1, SessionState.ENDED)
     known = evolve(ripe(account(over), instance("a", 1)), restored_at=LATER, last_complete_at=NOW)
-    verdict = job("a", origin=DestroyOrigin.VERDICT, kind=OrphanKind.ENDED, session_id=over.id, requested_at=NOW)
-    assert may_send(known, verdict, MAY_ACT, SETTINGS.orphans, LATER) is HoldReason.OBSERVING
-    assert may_send(evolve(known, last_complete_at=LATER), verdict, MAY_ACT, SETTINGS.orphans, LATER) is None
-    command = evolve(verdict, origin=DestroyOrigin.COMMAND)
+    verdict_job = job("a", origin=DestroyOrigin.VERDICT, kind=OrphanKind.ENDED, session_id=over.id, requested_at=NOW)
+    assert may_send(known, verdict_job, MAY_ACT, SETTINGS.orphans, LATER) is HoldReason.OBSERVING
+    assert may_send(evolve(known, last_complete_at=LATER), verdict_job, MAY_ACT, SETTINGS.orphans, LATER) is None
+    command = evolve(verdict_job, origin=DestroyOrigin.COMMAND)
     assert may_send(known, command, MAY_ACT, SETTINGS.orphans, LATER) is None
+    recorded_since = evolve(verdict_job, requested_at=LATER)
+    assert may_send(known, recorded_since, MAY_ACT, SETTINGS.orphans, LATER) is None
 
 
 def test_a_session_that_a_backup_calls_lost_has_its_time_to_come_back_anew() -> None:
@@ -839,3 +1419,50 @@ def test_a_session_that_a_backup_calls_lost_has_its_time_to_come_back_anew() -> 
     assert forgotten.state is SessionState.LOST
     (back,) = watch(account(lost, restored_at=NOW), seen).sessions.values()
     assert back.state is SessionState.RUNNING
+
+
+def test_it_has_that_time_however_late_the_first_listing_comes() -> None:
+    long_ago = NOW - timedelta(days=30)
+    lost = session(1, SessionState.LOST, instance_id="a", ended_at=long_ago, state_since=long_ago)
+    known = account(lost, restored_at=NOW - timedelta(days=9))
+    (back,) = watch(known, snapshot(instance("a", 1))).sessions.values()
+    assert back.state is SessionState.RUNNING
+    listed = evolve(known, last_complete_at=NOW - timedelta(days=9))
+    (forgotten,) = watch(listed, snapshot(instance("a", 1))).sessions.values()
+    assert forgotten.state is SessionState.LOST
+
+
+# --- what is published ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rules", "more", "seconds"),
+    [
+        pytest.param({}, {}, 300 + 4 * 120 + 1 * 3 + 10, id="as it comes"),
+        pytest.param({"grace": 60.0}, {}, 60 + 4 * 120 + 1 * 3 + 10, id="a short grace"),
+        pytest.param({"sightings": 1}, {}, 300 + 2 * 120 + 1 * 3 + 10, id="one sighting"),
+        pytest.param({}, {"place": 200}, 300 + 4 * 120 + 200 * 3 + 10, id="the last of two hundred"),
+        pytest.param({}, {"place": 4, "destroy_interval": 0.5}, 300 + 4 * 120 + 4 * 0.5 + 10, id="a quick provider"),
+        pytest.param({}, {"listing": 90.0}, 300 + 4 * 120 + 1 * 3 + 90, id="a slow listing"),
+    ],
+)
+def test_an_orphan_is_gone_as_soon_as_is_published(rules: dict[str, Any], more: dict[str, Any], seconds: float) -> None:
+    settings = with_rules(**rules)
+    assert settings.jobs.sweep.interval == 120.0
+    assert published_bound_seconds(settings, **more) == seconds
+
+
+def test_only_ripe_orphans_are_counted_by_what_holds_them() -> None:
+    one = track(A_MACHINE)
+    phases = [
+        (OrphanPhase.HELD, HoldReason.EXEMPT),
+        (OrphanPhase.HELD, HoldReason.FROZEN),
+        (OrphanPhase.HELD, HoldReason.EXEMPT),
+        (OrphanPhase.HELD, None),
+        (OrphanPhase.SUSPECTED, HoldReason.GRACE),
+        (OrphanPhase.DESTROYING, HoldReason.FROZEN),
+        (OrphanPhase.DESTROYING, None),
+    ]
+    told = held_reasons(Orphan(one, OrphanKind.ENDED, phase, hold) for phase, hold in phases)
+    assert told == {HoldReason.EXEMPT: 2, HoldReason.FROZEN: 1}
+    assert held_reasons([]) == {}
