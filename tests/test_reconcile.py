@@ -68,6 +68,10 @@ MAY_ACT = Authority()
 NOTHING_LATELY = Window()
 
 
+def with_rules(**changed: Any) -> Settings:
+    return evolve(SETTINGS, orphans=evolve(SETTINGS.orphans, **changed))
+
+
 def planned(
     known: Account,
     settings: Settings = SETTINGS,
@@ -347,6 +351,7 @@ def test_a_verdict_is_noted_with_its_count_and_since_when() -> None:
         (OrphanKind.ENDED, 3, NOW),
         (OrphanKind.ENDED, 3, None),
         (OrphanKind.ENDED, 0, NOW),
+        (OrphanKind.ENDED, 0, None),
         (None, 0, NOW),
         (None, 2, None),
     ],
@@ -546,10 +551,10 @@ def test_a_session_that_comes_alive_again_saves_its_instance() -> None:
         (Authority(no_right="store full"), SETTINGS, HoldReason.NO_RIGHT_TO_ACT),
         (Authority(observing=1), SETTINGS, HoldReason.OBSERVING),
         (Authority(frozen=True), SETTINGS, HoldReason.FROZEN),
-        (Authority(), evolve(SETTINGS, orphans=evolve(SETTINGS.orphans, mode="report")), HoldReason.REPORT_MODE),
+        (Authority(), with_rules(mode="report"), HoldReason.REPORT_MODE),
         (
             Authority(no_right="x", observing=1, frozen=True),
-            evolve(SETTINGS, orphans=evolve(SETTINGS.orphans, mode="report")),
+            with_rules(mode="report"),
             HoldReason.NO_RIGHT_TO_ACT,
         ),
     ],
@@ -631,10 +636,6 @@ def of_verdict(known: Account, one: str = "a", **more: Any) -> tuple[Guard, ...]
 
 def that_hold(guards: Iterable[Guard]) -> list[HoldReason]:
     return [guard.reason for guard in guards if guard.holds]
-
-
-def with_rules(**changed: Any) -> Settings:
-    return evolve(SETTINGS, orphans=evolve(SETTINGS.orphans, **changed))
 
 
 ASKED_OF_ANY = (
@@ -888,7 +889,7 @@ def test_up_to_the_limit_the_costliest_go_and_the_rest_is_held() -> None:
 
 
 def test_limits_at_zero_mean_nothing_ever() -> None:
-    settings = evolve(SETTINGS, orphans=evolve(SETTINGS.orphans, max_destroys_per_sweep=0, max_share_per_sweep=0.0))
+    settings = with_rules(max_destroys_per_sweep=0, max_share_per_sweep=0.0)
     assert planned(orphans(8), settings).destroys == ()
     no_hour = evolve(settings, orphans=evolve(settings.orphans, max_share_per_hour=1.0))
     assert planned(orphans(8), no_hour).destroys == ()
@@ -986,7 +987,7 @@ def test_a_sudden_crowd_of_orphans_is_held_until_it_has_settled() -> None:
     start = NOW + timedelta(minutes=10)
     known = watch(known, *rounds(instance("m", 9), *crowd, count=4, start=start, every=20.0))
     assert known.fleet.change == "appeared"
-    rules = evolve(SETTINGS, orphans=evolve(SETTINGS.orphans, grace=0.0))
+    rules = with_rules(grace=0.0)
     assert len(planned(known, rules, at=start + timedelta(minutes=2)).destroys) == 3
     early = watch(
         ripe(account(*ended, mine), instance("m", 9)),
@@ -1421,7 +1422,7 @@ def test_a_session_that_a_backup_calls_lost_has_its_time_to_come_back_anew() -> 
     assert back.state is SessionState.RUNNING
 
 
-def test_it_has_that_time_however_late_the_first_listing_comes() -> None:
+def test_a_session_that_a_backup_calls_lost_has_that_time_however_late_the_first_listing_comes() -> None:
     long_ago = NOW - timedelta(days=30)
     lost = session(1, SessionState.LOST, instance_id="a", ended_at=long_ago, state_since=long_ago)
     known = account(lost, restored_at=NOW - timedelta(days=9))
@@ -1436,20 +1437,24 @@ def test_it_has_that_time_however_late_the_first_listing_comes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rules", "more", "seconds"),
+    ("rules", "every", "more", "seconds"),
     [
-        pytest.param({}, {}, 300 + 4 * 120 + 1 * 3 + 10, id="as it comes"),
-        pytest.param({"grace": 60.0}, {}, 60 + 4 * 120 + 1 * 3 + 10, id="a short grace"),
-        pytest.param({"sightings": 1}, {}, 300 + 2 * 120 + 1 * 3 + 10, id="one sighting"),
-        pytest.param({}, {"place": 200}, 300 + 4 * 120 + 200 * 3 + 10, id="the last of two hundred"),
-        pytest.param({}, {"place": 4, "destroy_interval": 0.5}, 300 + 4 * 120 + 4 * 0.5 + 10, id="a quick provider"),
-        pytest.param({}, {"listing": 90.0}, 300 + 4 * 120 + 1 * 3 + 90, id="a slow listing"),
+        pytest.param({}, 120.0, {}, 300 + 4 * 120 + 1 * 3 + 10, id="as it comes"),
+        pytest.param({"grace": 60.0}, 120.0, {}, 60 + 4 * 120 + 1 * 3 + 10, id="a short grace"),
+        pytest.param({"sightings": 1}, 120.0, {}, 300 + 2 * 120 + 1 * 3 + 10, id="one sighting"),
+        pytest.param({}, 30.0, {}, 300 + 4 * 30 + 1 * 3 + 10, id="frequent sweeps"),
+        pytest.param({}, 120.0, {"place": 200}, 300 + 4 * 120 + 200 * 3 + 10, id="the last of two hundred"),
+        pytest.param(
+            {}, 120.0, {"place": 4, "destroy_interval": 0.5}, 300 + 4 * 120 + 4 * 0.5 + 10, id="a quick provider"
+        ),
+        pytest.param({}, 120.0, {"listing": 90.0}, 300 + 4 * 120 + 1 * 3 + 90, id="a slow listing"),
     ],
 )
-def test_an_orphan_is_gone_as_soon_as_is_published(rules: dict[str, Any], more: dict[str, Any], seconds: float) -> None:
-    settings = with_rules(**rules)
-    assert settings.jobs.sweep.interval == 120.0
-    assert published_bound_seconds(settings, **more) == seconds
+def test_an_orphan_is_gone_as_soon_as_is_published(
+    rules: dict[str, Any], every: float, more: dict[str, Any], seconds: float
+) -> None:
+    jobs = evolve(SETTINGS.jobs, sweep=evolve(SETTINGS.jobs.sweep, interval=every))
+    assert published_bound_seconds(evolve(with_rules(**rules), jobs=jobs), **more) == seconds
 
 
 def test_only_ripe_orphans_are_counted_by_what_holds_them() -> None:
