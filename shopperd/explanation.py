@@ -104,7 +104,7 @@ def explain(
         hold=waits_for,
         stuck=job is not None and is_stuck(job, settings.destroys, now),
         summary=_summary(track, judgement, phase, job, waits_for),
-        would_change=_would_change(track, judgement, phase, waits_for, known.fleet),
+        would_change=_would_change(track, judgement, phase, waits_for, known.fleet) + _others(guards, waits_for),
     )
 
 
@@ -162,6 +162,12 @@ def _would_change(
     if judgement is None:
         return "a listing that holds it again, or a single read in which the marketplace says that it is gone"
     return "a verdict, which nothing gives it now; or a command, if it is ours: `shopperd instances destroy`"
+
+
+def _others(guards: tuple[Guard, ...], first: HoldReason | None) -> str:
+    """The guards behind the first that would hold it then."""
+    others = [str(guard.reason) for guard in guards if guard.holds and guard.reason is not first]
+    return f"; then {' and '.join(others)} would still hold it" if first is not None and others else ""
 
 
 def _jumped(hold: HoldReason, fleet: Fleet) -> bool:

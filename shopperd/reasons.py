@@ -50,7 +50,7 @@ HOLDS: Mapping[HoldReason, Words] = {
     _H.NOT_OURS: Words(
         "its tag is exactly ours, or its id was given to a session of this account",
         "nothing proves that it is ours",
-        "nothing that shopperd does: destroy it at the marketplace if it should go",
+        "take our tag off it at the marketplace, or destroy it by hand: `shopperd instances destroy` if it carries one, else there",
     ),
     _H.NOT_EXCLUSIVE: Words(
         "of a session that nobody here remembers: the account is declared exclusive",
@@ -120,10 +120,3 @@ KINDS: Mapping[OrphanKind, str] = {
     OrphanKind.DUPLICATE: "another machine has its session already",
     OrphanKind.UNKNOWN: "its tag is ours, and nobody here remembers its session",
 }
-
-_BY_A_PERSON = frozenset({_H.NOT_EXCLUSIVE, _H.MEMORY_BROKEN, _H.FLEET_JUMP, _H.LIMIT_PER_SWEEP, _H.LIMIT_PER_HOUR})
-
-
-def needs_a_person(reason: HoldReason) -> bool:
-    """Whether such a hold may last until a person decides."""
-    return reason in _BY_A_PERSON

@@ -1,7 +1,7 @@
 """Every reason has words."""
 
 from shopperd.model import HoldReason, OrphanKind
-from shopperd.reasons import HOLDS, KINDS, needs_a_person
+from shopperd.reasons import HOLDS, KINDS
 
 
 def test_every_hold_says_what_must_be_so_why_it_holds_and_what_would_change_it() -> None:
@@ -14,8 +14,3 @@ def test_every_hold_says_what_must_be_so_why_it_holds_and_what_would_change_it()
 
 def test_every_kind_of_orphan_has_words() -> None:
     assert set(KINDS) == set(OrphanKind)
-
-
-def test_what_only_a_person_can_settle_is_told_apart() -> None:
-    assert needs_a_person(HoldReason.NOT_EXCLUSIVE)
-    assert not needs_a_person(HoldReason.GRACE)

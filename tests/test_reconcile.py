@@ -34,6 +34,7 @@ from shopperd.reconcile import (
     blast_limit,
     command_for,
     confirms,
+    first_hold,
     guards_of_request,
     guards_of_verdict,
     held_reasons,
@@ -562,6 +563,29 @@ def test_a_session_that_comes_alive_again_saves_its_instance() -> None:
 def test_guards_hold_in_their_order(authority: Authority, settings: Settings, hold: HoldReason) -> None:
     known = ripe(account(ENDED), instance("a", 1))
     assert only_hold(planned(known, settings, authority=authority)) is hold
+
+
+def test_the_first_of_all_guards_that_holds_is_the_hold_of_the_plan() -> None:
+    """An explanation lists them all: those behind the first are told too, and none is asked in another way."""
+    known = ripe(account(ENDED), instance("a", 1))
+    known = evolve(known, tracks={"a": evolve(known.tracks["a"], exempt=True)})
+    authority = Authority(frozen=True)
+    told = guards_of_verdict(known, known.tracks["a"], SETTINGS, authority, Window(), LATER, snapshot_is_fresh=False)
+    assert only_hold(planned(known, authority=authority, fresh=False)) is first_hold(told) is HoldReason.FROZEN
+    assert [guard.reason for guard in told if guard.holds] == [
+        HoldReason.FROZEN,
+        HoldReason.EXEMPT,
+        HoldReason.STALE_SNAPSHOT,
+    ]
+
+
+def test_each_place_in_the_queue_is_told_by_its_own_limit() -> None:
+    known = orphans(8)
+    made = planned(known)
+    assert len(made.destroys) == 3
+    for orphan in made.orphans:
+        told = guards_of_verdict(known, orphan.track, SETTINGS, MAY_ACT, Window(), LATER, snapshot_is_fresh=True)
+        assert first_hold(told) is orphan.hold
 
 
 def test_an_exempt_instance_is_held() -> None:

@@ -150,7 +150,12 @@ def _header(board: Board) -> RenderableType:
         "   Ctrl-C ends it",
     )
     url = board.url or "..."
-    where = Text(f"API {url}/api/v1/status   metrics {url}/metrics", style="dim", overflow="ellipsis", no_wrap=True)
+    where = Text(
+        f"status page {url}/   API {url}/api/v1/status   metrics {url}/metrics",
+        style="dim",
+        overflow="ellipsis",
+        no_wrap=True,
+    )
     control = Text(
         "simulator " + " ".join(f"{control}/_sim/state" for control in board.controls),
         style="dim",

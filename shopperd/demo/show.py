@@ -151,7 +151,9 @@ class Show:
 
     def _say_where(self) -> None:
         url = self.board.url
-        self.tell(Voice.SCRIPT, f"the daemon is ready: API {url}/api/v1/status   metrics {url}/metrics")
+        self.tell(
+            Voice.SCRIPT, f"the daemon is ready: status page {url}/   API {url}/api/v1/status   metrics {url}/metrics"
+        )
         for number, control in enumerate(self.board.controls, 1):
             self.tell(Voice.SCRIPT, f"simulator {number}: the truth is at {control}/_sim/state")
 

@@ -36,7 +36,7 @@ from shopperd.web.answers import (
 )
 from shopperd.web.door import API, Health
 from shopperd.web.health import Readiness
-from shopperd.web.page.routes import ActForm, MachineQuery, StatusQuery
+from shopperd.web.page.handlers import ActForm, MachineQuery, StatusQuery
 from shopperd.web.problems import Problem
 
 OPENAPI = "3.1.0"
@@ -315,15 +315,19 @@ _PLAIN: Mapping[Any, Schema] = {
 }
 
 
+_DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d|w)?)+$"
+_NO_NUL = r"^[^\u0000]*$"
+
+
 def _bounded(base: Any, note: Bounds | reading.Length | None) -> Schema:
     if isinstance(note, reading.Length):
-        return {"type": "string", "minLength": note.least, "maxLength": note.most}
+        return {"type": "string", "minLength": note.least, "maxLength": note.most, "pattern": _NO_NUL}
     schema: Schema = {"type": "integer" if base is int else "number"}
     if isinstance(note, Bounds):
         schema["minimum"] = note.least
         if math.isfinite(note.most):
             schema["maximum"] = note.most
         if note.seconds:
-            text = {"type": "string", "minLength": 1, "examples": ["90s", "5m", "1h30m"]}
+            text = {"type": "string", "pattern": _DURATION, "examples": ["90s", "5m"]}
             return {"anyOf": [schema | {"description": "seconds"}, text]}
     return schema

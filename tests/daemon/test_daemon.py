@@ -1,6 +1,7 @@
 """The whole daemon, from a listing to a verified destroy, on all three dialects."""
 
 import asyncio
+import functools
 import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.daemon.house import (
     vast,
     with_orphans,
 )
+from tests.web.truth import Truth
 
 
 def in_state(api: Api, session_id: str, *states: str):  # type: ignore[no-untyped-def]
@@ -100,6 +102,26 @@ async def test_a_listing_that_lies_causes_no_act(tmp_path: Path) -> None:
             assert [await api.state(one["id"]) for one in made] == ["running"] * 3
             assert destroys(simulator) == []
             assert len(alive(simulator)) == 3
+
+
+async def test_what_a_running_daemon_answers_is_as_its_own_description_says(tmp_path: Path) -> None:
+    async with simulated() as simulator, running(quick_settings(vast(simulator)), tmp_path) as (_, api):
+        await ready(api)
+        made = await api.create("vast")
+        await until(in_state(api, made["id"], "running"), "it runs")
+        machine = (await api.get(f"/sessions/{made['id']}"))["instance_id"]
+        document = await api.get("/openapi.json")
+        filled = {"{account}": "vast", "/sessions/{id}": f"/sessions/{made['id']}", "{id}": machine}
+        truth, asked = Truth(document), 0
+        for path, methods in document["paths"].items():
+            if "get" not in methods or not path.startswith("/api/"):
+                continue
+            url = functools.reduce(lambda text, each: text.replace(*each), filled.items(), path)
+            async with api.session.get(f"{api.url}{url}") as response:
+                assert response.status == 200, url
+                await truth.check(response, path)
+                asked += 1
+        assert asked >= 12
 
 
 async def test_a_lost_create_answer_rents_once_and_is_found_by_its_tag(tmp_path: Path) -> None:

@@ -1,22 +1,18 @@
 """The API's own description: complete, valid, and true of what is answered."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
 import pytest
-from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
-from referencing import Registry
-from referencing.jsonschema import DRAFT202012
 
 from shopperd.model import OrphanKind, Ownership, SessionState
 from tests.web.conftest import Client
 from tests.web.deployment import Deployment, offer
+from tests.web.truth import Truth
 
 PATH = "/api/v1/openapi.json"
-ROOT = "urn:api"
 WHY = {"reason": "a test"}
 STRANGER = UUID(int=99, version=4)
 
@@ -47,29 +43,6 @@ def operations(document: Any) -> Iterator[tuple[str, str, Any]]:
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             yield method.upper(), path, operation
-
-
-class Truth:
-    """Holds answers against the document."""
-
-    def __init__(self, document: Any) -> None:
-        self.document = document
-        # Unknown keys are the difference that matters: a field that was forgotten in the description.
-        for name, schema in document["components"]["schemas"].items():
-            if name != "Problem" and "properties" in schema:
-                schema["additionalProperties"] = False
-        self._registry: Any = Registry().with_resource(ROOT, DRAFT202012.create_resource(document))
-
-    async def check(self, response: Any, path: str) -> None:
-        operation = self.document["paths"][path][response.method.lower()]
-        answers = operation["responses"]
-        status = str(response.status)
-        told = answers.get(status) or answers[f"{status[0]}XX"]
-        schema = told["content"][response.content_type]["schema"]
-        rooted = json.loads(json.dumps(schema).replace('"#/', f'"{ROOT}#/'))
-        Draft202012Validator(
-            rooted, registry=self._registry, format_checker=Draft202012Validator.FORMAT_CHECKER
-        ).validate(await response.json())
 
 
 async def test_it_is_a_valid_document(document: Any) -> None:

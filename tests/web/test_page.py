@@ -4,6 +4,7 @@ import asyncio
 import re
 import shutil
 import subprocess
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ import pytest
 from shopperd.model import HoldReason, OrphanKind, Ownership
 from shopperd.reasons import HOLDS
 from shopperd.store import StoreError, destroys, instances
+from shopperd.web.door import Door
 from shopperd.web.page.rendering import SCRIPT, STYLE
+from shopperd.web.page.view import View, view_of
 from tests.web.conftest import Client, Serve
 from tests.web.deployment import TOKEN, Deployment, token
 from tests.web.pages import Page
@@ -351,31 +354,49 @@ class TestInABrowser:
             pytest.skip("no Chromium is installed here")
         return found
 
+    @pytest.fixture
+    def load(self, chromium: str, tmp_path: Path) -> Callable[[str], Awaitable[tuple[Page, str]]]:
+        """Loads a page, lets the browser's time run for half a minute, and gives what then is shown, and the console."""
+
+        async def load_one(url: str) -> tuple[Page, str]:
+            process = await asyncio.create_subprocess_exec(
+                chromium,
+                *("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"),
+                *("--virtual-time-budget=30000", "--enable-logging=stderr", "--dump-dom", url),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            out, err = await process.communicate()
+            return Page(out.decode()), err.decode()
+
+        return load_one
+
     async def test_the_policy_lets_style_and_script_work(
-        self, serve: Serve, deployment: Deployment, chromium: str, tmp_path: Path
+        self, client: Client, deployment: Deployment, load: Callable[[str], Awaitable[tuple[Page, str]]]
     ) -> None:
-        """With JavaScript the button to pause shows, which the script alone can do; the console says of no breach."""
+        """The button to pause is shown by the script alone; the console tells of no breach."""
         unknown(deployment, tag=HOSTILE)
-        client = await serve(deployment)
-        options = (
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            f"--user-data-dir={tmp_path}",
-            "--virtual-time-budget=12000",
-        )
-        process = await asyncio.create_subprocess_exec(
-            chromium,
-            *options,
-            "--enable-logging=stderr",
-            "--dump-dom",
-            str(client.make_url("/")),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        out, err = await process.communicate()
-        page = Page(out.decode())
+        page, console = await load(str(client.make_url("/")))
         (button,) = page.find("button", id="pause")
         assert "hidden" not in button.attributes
-        assert "Content Security Policy" not in err.decode()
+        assert "Content Security Policy" not in console
         assert "alert(1)" in page.text
+
+    async def test_it_refreshes_itself(
+        self,
+        client: Client,
+        deployment: Deployment,
+        load: Callable[[str], Awaitable[tuple[Page, str]]],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        views = []
+
+        async def seen(door: Door) -> View:
+            views.append(await view_of(door))
+            deployment.context.frozen = True
+            return views[-1]
+
+        monkeypatch.setattr("shopperd.web.page.handlers.view_of", seen)
+        page, _ = await load(str(client.make_url("/")))
+        assert not views[0].status.frozen
+        assert "Frozen" in page.text

@@ -4,6 +4,6 @@ What belongs here is showing, and the forms for what a person may decide. They a
 same checks, as the routes under ``/api/v1`` do.
 """
 
-from shopperd.web.page.routes import routes
+from shopperd.web.page.handlers import routes
 
 __all__ = ["routes"]
