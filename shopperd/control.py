@@ -33,7 +33,7 @@ from shopperd.model import (
     tag_of,
 )
 from shopperd.providers.contract import AuthFailed, ChecksCreates, CreateRequest, Refused
-from shopperd.reconcile import Plan, command_for, holds_binding
+from shopperd.reconcile import Plan, claim_on, command_for, holds_binding
 from shopperd.settings import Settings
 from shopperd.store import destroys, instances, meta, sessions
 
@@ -590,6 +590,14 @@ def _adopt(
             f"instance {instance_id} is foreign: its tag is not ours, so shopperd never touches it; `shopperd sessions register` "
             "makes a session, and gives the tag that a machine must carry to be taken for its own"
         )
+    tagged = known.sessions.get(track.instance.session_id)
+    if tagged is not None and tagged.account == account.name and claim_on(track.instance, tagged, None) is not None:
+        # It will be bound to the instance sooner or later: two sessions with one machine end each other's.
+        takes_it = _waits_for_a_machine(tagged) and adoption.session_id in (None, tagged.id)
+        if not takes_it:
+            raise Conflicting(
+                f"session {tagged.id}, which is {tagged.state}, claims instance {instance_id} by its tag and takes it by itself"
+            )
     job = destroys.for_instance(conn, account.name, instance_id)
     if job is not None and job.gone_at is None:
         raise Conflicting(

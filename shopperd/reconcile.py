@@ -403,9 +403,9 @@ def standing_guards(
     bound_to = account.bindings.get(instance.id)
     spared = any(session is not None and session.exempt for session in (tagged, bound_to))
     yield Guard(HoldReason.EXEMPT, track.exempt or spared)
-    claim = _claim(instance, tagged, bound_to)
-    yield Guard(HoldReason.LIVE_SESSION, claim is HoldReason.LIVE_SESSION)
-    yield Guard(HoldReason.OPEN_CREATE, claim is HoldReason.OPEN_CREATE)
+    claimed = claim_on(instance, tagged, bound_to)
+    yield Guard(HoldReason.LIVE_SESSION, claimed is HoldReason.LIVE_SESSION)
+    yield Guard(HoldReason.OPEN_CREATE, claimed is HoldReason.OPEN_CREATE)
 
 
 def _ownership_guards(
@@ -429,8 +429,8 @@ def _ownership_guards(
     yield Guard(HoldReason.MEMORY_BROKEN, not _remembers_its_birth(account, track, margin))
 
 
-def _claim(instance: Instance, tagged: Session | None, bound_to: Session | None) -> HoldReason | None:
-    """How a session still claims an instance, by its id or by its tag."""
+def claim_on(instance: Instance, tagged: Session | None, bound_to: Session | None) -> HoldReason | None:
+    """How a session still claims an instance, by its id or by its tag; None if none does."""
     if bound_to is not None and bound_to.state.live:
         return HoldReason.LIVE_SESSION
     if tagged is not None and tagged.state.live and tagged.instance_id in (None, instance.id):

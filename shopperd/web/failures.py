@@ -1,4 +1,8 @@
-"""Who gave wrong tokens lately. A guesser gets a few tries a minute, and the log a few lines."""
+"""Who gave wrong tokens lately. A guesser gets a few tries a minute, and the log a few lines.
+
+Whoever shares an address with a guesser, behind one proxy, waits with it. Stopping the daemon stops everything at once, and needs no
+token.
+"""
 
 from __future__ import annotations
 

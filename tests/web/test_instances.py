@@ -179,6 +179,24 @@ class TestAdopt:
         assert "cannot take" in (await self.adopt(client, "7", 409, session_id=str(taken.id)))["detail"]
         assert "belongs to session" in (await self.adopt(client, "6", 409, session_id=str(STRANGER)))["detail"]
 
+    @pytest.mark.parametrize("state", [SessionState.CREATING, SessionState.ENDING])
+    async def test_what_an_open_create_may_have_rented_is_left_to_it(
+        self, client: Client, deployment: Deployment, state: SessionState
+    ) -> None:
+        """Else two sessions would have one machine, and the end of either would destroy the other's."""
+        creating = deployment.session(1, state=state, create_outcome=CreateOutcome.UNCLEAR)
+        deployment.track("7", creating.id)
+        for body in ({}, {"session_id": str(creating.id)}, {"session_id": str(STRANGER)}):
+            assert "takes it by itself" in (await self.adopt(client, "7", 409, **body))["detail"]
+
+    async def test_one_that_is_expected_goes_to_the_session_that_expects_it_and_to_no_other(
+        self, client: Client, deployment: Deployment
+    ) -> None:
+        waiting = deployment.session(1, state=SessionState.EXPECTED, create_outcome=CreateOutcome.NONE)
+        deployment.track("7", waiting.id)
+        await self.adopt(client, "7", 409, session_id=str(STRANGER))
+        assert (await self.adopt(client, "7"))["session_id"] == str(waiting.id)
+
     async def test_a_foreign_one_or_one_on_its_way_out_is_not_adopted(
         self, client: Client, deployment: Deployment
     ) -> None:
