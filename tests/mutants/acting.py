@@ -269,8 +269,8 @@ LOOKING = (
         source="LESSONS A20, I19, F14",
         what="Two listings at the same time are counted as two sightings, and the older one may come last.",
         file="jobs/observer.py",
-        before="    async with account.listing:\n        try:\n",
-        after="    if account.listing is not None:\n        try:\n",
+        before="    async with account.listing:\n",
+        after="    if account.listing is not None:\n",
         killed_by=tests(JOBS, "test_two_listings_of_one_account_never_overlap"),
     ),
     Mutant(

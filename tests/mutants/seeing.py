@@ -504,8 +504,8 @@ SECRECY = (
         source="LESSONS F4",
         what="A small packed body unpacks to gigabytes.",
         file="providers/sender.py",
-        before="            return self._engine.decompress(chunk, self._limit + 1)\n",
-        after="            return self._engine.decompress(chunk)[: self._limit]\n",
+        before="            if max(received, size) > limit:\n",
+        after="            if received > limit:\n",
         killed_by=tests(SENDER, "test_what_cannot_be_unpacked_within_the_limit_is_a_bad_answer"),
     ),
 )
