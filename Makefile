@@ -68,13 +68,17 @@ lint: .venv/.dev ## style, format, types and the house's import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy --explicit-package-bases deploy tests/deploy
+	$(BIN)/mypy --explicit-package-bases deploy tests/deploy scripts/reference.py
 	$(BIN)/lint-imports
 
 .PHONY: format
 format: .venv/.dev ## put the code into the house's format
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
+
+.PHONY: docs
+docs: .venv/.dev ## write anew what the pages in docs/ take from the code: settings, metrics, the worked plug-in
+	@$(BIN)/python -m scripts.reference
 
 .PHONY: lock
 lock: ## write the lock files anew from pyproject.toml; UPGRADE=1 takes the newest versions

@@ -113,13 +113,14 @@ class SecretSource:
 
 @frozen
 class LimitSettings:
-    """Starting intervals of the limiter in seconds, by endpoint class; None for the provider's published value.
+    """Starting intervals of the limiter, in seconds.
 
-    `shared` is the spacing of any two calls of the account. Left out, it is the published one, but never longer than the
-    shortest interval that is set here.
-
-    `learn` off makes it the plain limiter: these intervals hold whatever happens, and a refusal shuts what it is about for `pause`
-    seconds, or longer if it says so.
+    Attributes:
+        list, offers, show, create, destroy: between two calls of this kind; left out, what the provider publishes.
+        shared: between any two calls of the account; left out, what is published, but never longer than the shortest interval that
+            is set here.
+        learn: off makes it the plain limiter: these intervals hold whatever happens.
+        pause: how long a refusal shuts what it is about while `learn` is off, or longer if it says so.
     """
 
     list: Duration | None = None

@@ -193,13 +193,14 @@ def _account_described(account: AccountSettings) -> dict[str, Any]:
 def _described(value: Any, kind: Any) -> Any:
     if attrs.has(type(value)):
         return {name: _described(getattr(value, name), field.type) for name, field in fields_of(type(value)).items()}
-    bounds = _bounds(kind)
+    bounds = bounds_of(kind)
     if bounds is not None and bounds.seconds and value is not None:
         return format_duration(value)
     return str(value) if isinstance(value, Path) else value
 
 
-def _bounds(kind: Any) -> Bounds | None:
+def bounds_of(kind: Any) -> Bounds | None:
+    """What a number of this type may be; None for what is no number."""
     if is_optional(kind):
         kind = next(each for each in get_args(kind) if each is not type(None))
     return next((each for each in getattr(kind, "__metadata__", ()) if isinstance(each, Bounds)), None)
@@ -255,7 +256,7 @@ def _word(value: object, kind: Any) -> str:
 
 
 def _number(value: object, kind: Any) -> float:
-    bounds = _bounds(kind)
+    bounds = bounds_of(kind)
     if bounds is None:
         raise TypeError(f"{kind} has no bounds")
     whole = get_args(kind)[0] is int
@@ -288,7 +289,7 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook(str, _text)
     converter.register_structure_hook(Path, _file)
     converter.register_structure_hook_func(_is_choice, _word)
-    converter.register_structure_hook_func(lambda kind: not is_optional(kind) and _bounds(kind) is not None, _number)
+    converter.register_structure_hook_func(lambda kind: not is_optional(kind) and bounds_of(kind) is not None, _number)
     for cls in (SecretSource, AccountSettings, JobsSettings, Settings):
         fields_of(cls)
     return converter
