@@ -68,7 +68,7 @@ lint: .venv/.dev ## style, format, types and the house's import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy --explicit-package-bases deploy tests/deploy scripts/reference.py
+	$(BIN)/mypy --explicit-package-bases deploy tests/deploy tests/providers/pebble scripts/reference.py
 	$(BIN)/lint-imports
 
 .PHONY: format

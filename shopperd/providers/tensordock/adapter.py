@@ -20,9 +20,10 @@ from shopperd.providers.contract import (
     Refused,
     Rights,
 )
+from shopperd.providers.filters import fits
 from shopperd.providers.limiter import Endpoint, Limiter
-from shopperd.providers.sender import AiohttpSender
-from shopperd.providers.tensordock.countries import fits
+from shopperd.providers.opening import open_transport
+from shopperd.providers.tensordock.countries import fits as is_at
 from shopperd.providers.tensordock.dialect import Dialect, Machine, Order, Rentable
 from shopperd.providers.tensordock.fields import IDENTIFIER
 from shopperd.providers.tensordock.sizing import Size, default_size, price_per_hour, storage_of
@@ -64,18 +65,15 @@ def open_tensordock(
     if missing := [name for name in needed[api] if name not in secrets]:
         raise ValueError(f"accounts.{settings.name} needs {' and '.join(missing)} for TensorDock's API {api}")
     dialect: Dialect = V2(secrets["api_token"]) if api == "v2" else V0(secrets["auth_id"], secrets["api_token"])
-    transport = Transport(
-        account=settings.name,
+    transport = open_transport(
+        settings,
         provider=NAME,
-        base_url=settings.base_url or dialect.base_url,
-        sender=AiohttpSender() if sender is None else sender,
-        limiter=Limiter(
-            clock, dialect.published, settings.limits, account=settings.name, provider=NAME, metrics=metrics
-        ),
+        base_url=dialect.base_url,
+        published=dialect.published,
         headers=dialect.headers,
-        metrics=metrics,
         clock=clock,
-        request_timeout=settings.request_timeout,
+        metrics=metrics,
+        sender=sender,
     )
     return TensorDock(settings, dialect, transport, deployment, clock)
 
@@ -287,16 +285,6 @@ def _unless_gone(machine: Machine) -> Machine:
 
 
 def _fits(filter: OfferFilter, offer: Offer, rentable: Rentable) -> bool:
-    """Whether an offer is what was asked for. What an offer does not tell does not fit."""
-    return (
-        (filter.gpu is None or gpus.matches(filter.gpu, offer.gpu, offer.vram_gb))
-        and (filter.gpu_count is None or filter.gpu_count == offer.gpu_count)
-        and (filter.min_vram_gb is None or (offer.vram_gb is not None and offer.vram_gb >= filter.min_vram_gb))
-        and (filter.max_price_per_hour is None or offer.price_per_hour <= filter.max_price_per_hour)
-        and (filter.location is None or fits(filter.location, rentable.location, rentable.country))
-        and (
-            filter.min_reliability is None
-            or (offer.reliability is not None and offer.reliability >= filter.min_reliability)
-        )
-        and (filter.verified is None or filter.verified == offer.verified)
+    return fits(offer, filter) and (
+        filter.location is None or is_at(filter.location, rentable.location, rentable.country)
     )

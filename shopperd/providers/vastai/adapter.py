@@ -24,8 +24,8 @@ from shopperd.providers.contract import (
     Unclear,
 )
 from shopperd.providers.limiter import Endpoint, Limiter, Published
+from shopperd.providers.opening import open_transport
 from shopperd.providers.rows import Rows
-from shopperd.providers.sender import AiohttpSender
 from shopperd.providers.transport import Call, Reply, Sender, Transport
 from shopperd.providers.vastai import answers, market, renting, wire
 from shopperd.providers.vastai.instances import NAME, identified, to_instance
@@ -71,16 +71,15 @@ def open_vastai(
     if "api_key" not in secrets:
         raise ValueError(f"accounts.{settings.name} needs api_key for Vast.ai")
     key = secrets["api_key"]
-    transport = Transport(
-        account=settings.name,
+    transport = open_transport(
+        settings,
         provider=NAME,
-        base_url=settings.base_url or BASE_URL,
-        sender=AiohttpSender() if sender is None else sender,
-        limiter=Limiter(clock, PUBLISHED, settings.limits, account=settings.name, provider=NAME, metrics=metrics),
+        base_url=BASE_URL,
+        published=PUBLISHED,
         headers=lambda: {"Authorization": f"Bearer {key.get()}"},
-        metrics=metrics,
         clock=clock,
-        request_timeout=settings.request_timeout,
+        metrics=metrics,
+        sender=sender,
     )
     return VastAI(settings.name, transport, deployment, clock)
 

@@ -25,7 +25,8 @@ from shopperd.providers.contract import (
     RateLimited,
     Unclear,
 )
-from shopperd.providers.gpus import Gpu, all_vastai_names, canonical, matches, usable_mb, vastai_names
+from shopperd.providers.filters import fits
+from shopperd.providers.gpus import Gpu, all_vastai_names, canonical, usable_mb, vastai_names
 from shopperd.providers.vastai import wire
 from shopperd.providers.vastai.instances import GPUS_MAX, NAME, PRICE_PER_HOUR_MAX
 from shopperd.turns import RUN, in_turns, sorting
@@ -338,19 +339,7 @@ def _told(
 
 
 def _fits(offer: Offer, filter: OfferFilter) -> bool:
-    """Every condition once more: the API does not apply all of them, and not all of them always."""
-    return (
-        (filter.gpu is None or matches(filter.gpu, offer.gpu, offer.vram_gb))
-        and (filter.gpu_count is None or offer.gpu_count == filter.gpu_count)
-        and (filter.min_vram_gb is None or (offer.vram_gb is not None and offer.vram_gb >= filter.min_vram_gb))
-        and (filter.max_price_per_hour is None or offer.price_per_hour <= filter.max_price_per_hour)
-        and (filter.location is None or _is_at(offer.location, filter.location))
-        and (
-            filter.min_reliability is None
-            or (offer.reliability is not None and offer.reliability >= filter.min_reliability)
-        )
-        and (filter.verified is None or offer.verified is filter.verified)
-    )
+    return fits(offer, filter) and (filter.location is None or _is_at(offer.location, filter.location))
 
 
 def _offer_id(row: wire.OfferRow) -> str | None:
