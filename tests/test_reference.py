@@ -44,6 +44,17 @@ def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
     assert [link for link in links if not (DOCS / link).exists()] == []
 
 
+def test_the_page_on_providers_quotes_the_whole_class() -> None:
+    quoted = (DOCS / "providers.md").read_text(encoding="utf-8")
+    source = (reference.ROOT / "tests/providers/pebble/plug_in.py").read_text(encoding="utf-8")
+    assert source[source.index("class Pebble:") :] in quoted
+
+
+def test_a_definition_that_is_gone_is_an_error_and_not_an_empty_quote() -> None:
+    with pytest.raises(KeyError, match="nobody"):
+        reference.filled_in("<!-- made: code tests/providers/pebble/plug_in.py nobody -->\n<!-- made: end -->\n")
+
+
 def test_every_setting_is_on_the_page_with_its_variable() -> None:
     accounts = [f"accounts.NAME.{each.name}" for each in attrs.fields(AccountSettings)]
     keys = [".".join(path) for path in leaves()]
