@@ -21,6 +21,9 @@ SECRET_BYTES_MAX = 64 * 1024
 MASKED_LENGTH_MIN = 6
 """Shorter values are no secrets, and masking them would black out ordinary words."""
 
+SIGNING_LENGTH_MIN = 16
+"""Who has one signed delivery can try a billion shorter secrets a second on it."""
+
 _known: set[str] = set()
 _known_lock = threading.Lock()
 
@@ -166,6 +169,32 @@ def read_store_password(settings: Settings, environ: Mapping[str, str]) -> Secre
         SettingsError: it is set and cannot be read.
     """
     return _from_file(settings.store.password_file, "store.password_file", environ)
+
+
+def read_hooks(settings: Settings, environ: Mapping[str, str]) -> Mapping[str, Secret]:
+    """What each enabled hook signs with, by the hook's name.
+
+    Raises:
+        SettingsError: with every one that is missing, unreadable or so short that it can be guessed.
+    """
+    problems: list[Problem] = []
+    found: dict[str, Secret] = {}
+    for hook in settings.hooks.values():
+        if not hook.enabled:
+            continue
+        place = f"hooks.{hook.name}.secret_{'file' if hook.secret.file is not None else 'env'}"
+        try:
+            found[hook.name] = Secret(hook.secret, environ)
+        except SecretUnreadable as error:
+            problems.append(Problem(place, str(error)))
+        else:
+            if len(found[hook.name].get()) < SIGNING_LENGTH_MIN:
+                problems.append(
+                    Problem(place, f"holds fewer than {SIGNING_LENGTH_MIN} characters, which can be guessed")
+                )
+    if problems:
+        raise SettingsError(problems)
+    return found
 
 
 def _from_file(file: Path | None, place: str, environ: Mapping[str, str]) -> Secret | None:

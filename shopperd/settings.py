@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from attrs import Factory, field, frozen
 
@@ -240,6 +241,44 @@ class SessionSettings:
     create_attempts: Times = 3
 
 
+@frozen
+class HookSettings:
+    """Where events are sent as they happen.
+
+    Attributes:
+        url: https, or http to this machine; its path may be as good as a key, so it is shown to nobody.
+        secret: what the deliveries are signed with.
+        events: the kinds that are sent: ``*``, ``session.*``, ``orphan.detected``.
+        timeout: seconds that one delivery may take in all.
+    """
+
+    name: str
+    url: str = field(repr=lambda url: repr(shown_url(url)))
+    secret: SecretSource
+    enabled: bool = True
+    events: tuple[str, ...] = ("session.*", "orphan.*")
+    timeout: Interval = 10.0
+
+
+def shown_url(url: str) -> str:
+    """A hook's URL for people: its origin alone."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "..."
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/..."
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can be meant. A name other than ``localhost`` is not trusted to be it."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def split_listen(listen: str) -> tuple[str, int]:
     """Host and port of ``host:port``, ``[::1]:port``.
 
@@ -271,14 +310,8 @@ class WebSettings:
 
     @property
     def loopback(self) -> bool:
-        """Whether only this machine can reach the listener. A name other than ``localhost`` is not trusted to be."""
-        host = self.host
-        if host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return False
+        """Whether only this machine can reach the listener."""
+        return is_loopback(self.host)
 
 
 @frozen
@@ -316,6 +349,7 @@ class Settings:
 
     deployment: str = ""
     accounts: Mapping[str, AccountSettings] = Factory(dict)
+    hooks: Mapping[str, HookSettings] = Factory(dict)
     jobs: JobsSettings = JobsSettings()
     orphans: OrphanSettings = OrphanSettings()
     destroys: DestroySettings = DestroySettings()

@@ -7,7 +7,7 @@ the built-in ones; a plug-in's may have any name.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
 
 import attrs
@@ -27,7 +27,7 @@ SECRETS_OF: Mapping[str, Mapping[str, str]] = {
 _OPTIONAL_SECRETS = frozenset({"auth_id"})
 """Only TensorDock's v0 needs it."""
 
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]|_(?!_)){0,61}")
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]|_(?!_)){0,61}")
 """It stands in labels, paths and, in capitals with ``_`` for ``-``, in names of environment variables."""
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
@@ -67,7 +67,7 @@ def prepare(accounts: Tree, environ: Mapping[str, str], locate: Locate, overridd
             del accounts[name]
             yield path, f'must be a table such as [accounts.main] with provider = "vastai", not {shown(table)}'
             continue
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             yield (
                 path,
                 "an account's name is 1 to 62 letters, digits, - and single _, and begins with a letter or digit",
@@ -118,8 +118,27 @@ def _secrets(
     overridden: Collection[Place],
     given: dict[str, dict[str, str]],
 ) -> Faults:
-    """Move the places of secrets from the table to `given`."""
+    """Move the places of secrets from the table to `given`, and add those that the provider's come from unless it says otherwise."""
     names = SECRETS_OF.get(table["provider"])
+    named = yield from take_secrets(table, path, known, names, overridden, given)
+    for secret, variable in (names or {}).items():
+        if secret not in named and (secret not in _OPTIONAL_SECRETS or environ.get(variable)):
+            given[secret] = {"env": variable}
+
+
+def take_secrets(
+    table: Tree,
+    path: Place,
+    known: Mapping[str, attrs.Attribute[object]],
+    names: Iterable[str] | None,
+    overridden: Collection[Place],
+    given: dict[str, dict[str, str]],
+) -> Generator[tuple[Place, str], None, Collection[str]]:
+    """Move the places of secrets from the table to `given`, yield what is wrong with them, and return which the table names.
+
+    Args:
+        names: what its secrets are called; None if they may have any name.
+    """
     named: set[str] = set()
     for key in [each for each in table if each not in known]:
         match = _SECRET_KEY.fullmatch(key)
@@ -151,9 +170,7 @@ def _secrets(
             else:
                 del given[secret]
                 yield (*path, f"{secret}_file"), f"give {secret}_env or {secret}_file, not both"
-    for secret, variable in (names or {}).items():
-        if secret not in named and (secret not in _OPTIONAL_SECRETS or environ.get(variable)):
-            given[secret] = {"env": variable}
+    return named
 
 
 def _fault_of_source(way: str, value: object) -> str:

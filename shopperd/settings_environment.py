@@ -33,17 +33,19 @@ def overlay(tree: Tree, environ: Mapping[str, str]) -> tuple[dict[Place, str], l
     origins: dict[Place, str] = {}
     strangers: list[tuple[str, str]] = []
     known = {_variable(path): path for path in leaves()}
-    accounts = tree.get("accounts", {})
+    accounts, hooks = tree.get("accounts", {}), tree.get("hooks", {})
     for name in sorted(environ):
         if not name.startswith(PREFIX) or name in CLIENT_VARIABLES or (_SERVICE.fullmatch(name) and name not in known):
             continue
         path = known.get(name)
-        if path is None and name.startswith(f"{PREFIX}ACCOUNTS__"):
-            try:
+        try:
+            if path is None and name.startswith(f"{PREFIX}ACCOUNTS__"):
                 path = _account_path(name, accounts if isinstance(accounts, dict) else {}, environ)
-            except ValueError as error:
-                strangers.append((name, str(error)))
-                continue
+            elif path is None and name.startswith(f"{PREFIX}HOOKS__"):
+                path = _hook_path(name, hooks if isinstance(hooks, dict) else {}, environ)
+        except ValueError as error:
+            strangers.append((name, str(error)))
+            continue
         if path is None:
             strangers.append((name, f"no such setting; {_meant(name, known)}"))
         elif _place(tree, path, EnvironmentText(environ[name])):
@@ -93,12 +95,33 @@ def _account_path(name: str, accounts: Mapping[str, object], environ: Mapping[st
     return None
 
 
+def _hook_path(name: str, hooks: Mapping[str, object], environ: Mapping[str, str]) -> Place | None:
+    """The place that the variable sets; None if it names no key of a hook.
+
+    Raises:
+        ValueError: two hooks are spelled so, or none is and the environment does not declare it.
+    """
+    _, hook, *keys = name.removeprefix(PREFIX).split("__")
+    if not hook or len(keys) != 1 or not keys[0]:
+        return None
+    owners = [each for each in hooks if spelled(each) == hook]
+    if len(owners) > 1:
+        raise ValueError(f"hooks {' and '.join(owners)} are spelled alike in the environment; rename one")
+    if not owners and f"{PREFIX}HOOKS__{hook}__URL" not in environ:
+        raise ValueError(
+            f"no hook is spelled {hook}; there are {', '.join(hooks) or 'none'}. A new one needs {PREFIX}HOOKS__{hook}__URL"
+        )
+    return ("hooks", owners[0] if owners else hook.lower(), keys[0].lower())
+
+
 def _meant(name: str, known: Mapping[str, Place]) -> str:
     if name.startswith(f"{PREFIX}ACCOUNTS__"):
         keys = [key for key in fields_of(AccountSettings) if key not in ("name", "secrets", "limits", "options")]
         return (
             f"an account's are {PREFIX}ACCOUNTS__<NAME>__<KEY>, with keys {', '.join(keys)}, limits__..., options__..."
         )
+    if name.startswith(f"{PREFIX}HOOKS__"):
+        return f"a hook's are {PREFIX}HOOKS__<NAME>__<KEY>, with keys url, secret_env, secret_file, enabled, events, timeout"
     # Without what all have in common, or everything would look near.
     near = suggestion(name.removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in known])
     start, meant, _ = near.partition("did you mean ")

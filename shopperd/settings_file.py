@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import platformdirs
 from attrs import evolve
 
-from shopperd import secrets, settings_accounts, settings_environment
+from shopperd import secrets, settings_accounts, settings_environment, settings_hooks
 from shopperd.settings import Problem, Settings, SettingsError
 from shopperd.settings_rules import breaches
 from shopperd.settings_shape import Place, Tree, describe, prune, sections, shown, structure
@@ -59,8 +59,13 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         wrong["accounts",] = f"must be tables such as [accounts.main], not {shown(accounts)}"
         accounts = {}
     wrong |= dict(settings_accounts.prepare(accounts, environ, locate, origins))
+    hooks = tree.pop("hooks", {})
+    if not isinstance(hooks, dict):
+        wrong["hooks",] = f"must be tables such as [hooks.ci], not {shown(hooks)}"
+        hooks = {}
+    wrong |= dict(settings_hooks.prepare(hooks, locate, origins))
     wrong |= dict(prune(tree, sections(), ()))
-    tree["accounts"] = accounts
+    tree |= {"accounts": accounts, "hooks": hooks}
     unset = {name for name, account in accounts.items() if "request_timeout" not in account}
     paces_unset = {"retry_min", "retry_max"} - tree.get("destroys", {}).keys()
     settings, unfit = structure(tree)
@@ -174,7 +179,7 @@ def _located(name: Path, folder: Path, environ: Mapping[str, str]) -> Path:
 
 def _unreadable(settings: Settings, environ: Mapping[str, str]) -> list[Problem]:
     problems: list[Problem] = []
-    for read in (secrets.read_all, secrets.read_web_token, secrets.read_store_password):
+    for read in (secrets.read_all, secrets.read_web_token, secrets.read_store_password, secrets.read_hooks):
         try:
             read(settings, environ)
         except SettingsError as error:

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from shopperd import settings_hooks
 from shopperd.model import DEPLOYMENT_PATTERN
 from shopperd.settings import AccountSettings, Settings, format_duration, split_listen
 from shopperd.settings_accounts import SECRETS_OF
@@ -26,6 +27,12 @@ def breaches(settings: Settings) -> Iterator[Breach]:
     for account in settings.accounts.values():
         yield from _account(account, settings)
     yield from _pairs_of_accounts(settings)
+    for hook in settings.hooks.values():
+        for key, message in settings_hooks.breaches(hook):
+            yield (("hooks", hook.name, key),), message
+    for first, second in itertools.combinations(settings.hooks, 2):
+        if spelled(first) == spelled(second):
+            yield (("hooks", second),), f"is spelled like {first} in the environment ({spelled(first)}); rename one"
     if settings.destroys.retry_min > settings.destroys.retry_max:
         low, high = ("destroys", "retry_min"), ("destroys", "retry_max")
         yield (low, high), f"must be at most destroys.retry_max ({format_duration(settings.destroys.retry_max)})"

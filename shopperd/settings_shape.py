@@ -19,12 +19,14 @@ from cattrs.errors import BaseValidationError, ClassValidationError, IterableVal
 from shopperd.settings import (
     AccountSettings,
     Bounds,
+    HookSettings,
     JobSettings,
     JobsSettings,
     SecretSource,
     Settings,
     format_duration,
     parse_duration,
+    shown_url,
 )
 
 Place = tuple[str, ...]
@@ -55,13 +57,17 @@ def fields_of(cls: type) -> dict[str, attrs.Attribute[Any]]:
     return {field.name: field for field in attrs.fields(cls)}
 
 
+NAMED = ("accounts", "hooks")
+"""What holds tables whose names an operator chooses; these have keys of their own."""
+
+
 def sections() -> dict[str, attrs.Attribute[Any]]:
-    """What may stand at the top of a file, `accounts` left out: its tables have keys of their own."""
-    return {name: field for name, field in fields_of(Settings).items() if name not in ("accounts", "source")}
+    """What may stand at the top of a file, `NAMED` left out."""
+    return {name: field for name, field in fields_of(Settings).items() if name not in (*NAMED, "source")}
 
 
 def leaves(cls: type | None = None, start: Place = ()) -> Iterator[Place]:
-    """Every key outside of `accounts`."""
+    """Every key outside of `NAMED`."""
     for name, field in (sections() if cls is None else fields_of(cls)).items():
         if field.type is not None and attrs.has(field.type):
             yield from leaves(field.type, (*start, name))
@@ -109,7 +115,7 @@ def prune(table: Tree, known: Mapping[str, attrs.Attribute[Any]], path: Place) -
         field, value = known.get(key), table[key]
         if field is None:
             del table[key]
-            names = known if path else [*known, "accounts"]
+            names = known if path else [*known, *NAMED]
             yield (*path, key), f"no such setting; {suggestion(key, names)}"
         elif field.type is not None and attrs.has(field.type):
             if isinstance(value, dict):
@@ -151,6 +157,7 @@ def describe(settings: Settings) -> dict[str, Any]:
         # Where in a URL a password ends is a matter of opinion, so nothing of it is shown.
         result["store"]["url"] = settings.store.url if scheme.startswith("sqlite") else f"{scheme}://***"
     result["accounts"] = {name: _account_described(account) for name, account in settings.accounts.items()}
+    result["hooks"] = {name: _hook_described(hook) for name, hook in settings.hooks.items()}
     return result
 
 
@@ -180,8 +187,7 @@ def _account_described(account: AccountSettings) -> dict[str, Any]:
     for name, field in fields_of(AccountSettings).items():
         if name == "secrets":
             for secret, source in account.secrets.items():
-                kind = "env" if source.file is None else "file"
-                shown[f"{secret}_{kind}"] = str(source.file or source.env)
+                shown |= _secret_described(secret, source)
         elif name == "options":
             # Nobody but the plug-in knows which of them are secret.
             shown["options"] = sorted(account.options)
@@ -190,12 +196,30 @@ def _account_described(account: AccountSettings) -> dict[str, Any]:
     return shown
 
 
+def _hook_described(hook: HookSettings) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
+    for name, field in fields_of(HookSettings).items():
+        if name == "secret":
+            shown |= _secret_described(name, hook.secret)
+        elif name == "url":
+            shown["url"] = shown_url(hook.url)
+        elif name != "name":
+            shown[name] = _described(getattr(hook, name), field.type)
+    return shown
+
+
+def _secret_described(name: str, source: SecretSource) -> dict[str, str]:
+    return {f"{name}_{'env' if source.file is None else 'file'}": str(source.file or source.env)}
+
+
 def _described(value: Any, kind: Any) -> Any:
     if attrs.has(type(value)):
         return {name: _described(getattr(value, name), field.type) for name, field in fields_of(type(value)).items()}
     bounds = bounds_of(kind)
     if bounds is not None and bounds.seconds and value is not None:
         return format_duration(value)
+    if isinstance(value, tuple):
+        return list(value)
     return str(value) if isinstance(value, Path) else value
 
 
@@ -238,10 +262,22 @@ def _text(value: object, _: Any) -> str:
     raise Unfit(f"must be a text, not {shown(value)}")
 
 
+def _texts(value: object, _: Any) -> tuple[str, ...]:
+    if isinstance(value, EnvironmentText):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return tuple(str(each) for each in value)
+    raise Unfit(f"must be a list of texts, not {shown(value)}")
+
+
 def _file(value: object, _: Any) -> Path:
     if isinstance(value, str) and value and "\0" not in value:
         return Path(value)
     raise Unfit("must be the name of a file" + ("" if isinstance(value, str) else f", not {shown(value)}"))
+
+
+def _is_texts(kind: object) -> bool:
+    return get_origin(kind) is tuple
 
 
 def _is_choice(kind: object) -> bool:
@@ -289,8 +325,9 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook(str, _text)
     converter.register_structure_hook(Path, _file)
     converter.register_structure_hook_func(_is_choice, _word)
+    converter.register_structure_hook_func(_is_texts, _texts)
     converter.register_structure_hook_func(lambda kind: not is_optional(kind) and bounds_of(kind) is not None, _number)
-    for cls in (SecretSource, AccountSettings, JobsSettings, Settings):
+    for cls in (SecretSource, AccountSettings, HookSettings, JobsSettings, Settings):
         fields_of(cls)
     return converter
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from shopperd import settings_accounts, settings_file
 from shopperd.settings import (
     AccountSettings,
+    HookSettings,
     LimitSettings,
     SecretSource,
     Settings,
@@ -65,7 +66,7 @@ class TestExampleFile:
     def test_every_key_that_is_off_is_a_key_that_can_be_switched_on(self, tmp_path: Path) -> None:
         path = tmp_path / "config.toml"
         path.write_text(re.sub(r"(?m)^#(?=\S)", "", EXAMPLE.read_text()))
-        for name in ("vast-ci.key", "dock-old.token", "other.password"):
+        for name in ("vast-ci.key", "dock-old.token", "other.password", "hook-ci.secret"):
             (tmp_path / name).write_text(f"value-of-{name}")
         found = problems(path, KEYS | {"TENSORDOCK_AUTH_ID": "an-auth-id"})
         assert list(found) == ["accounts.other.provider"], "only the plug-in is not there"
@@ -79,6 +80,9 @@ class TestExampleFile:
                 assert re.search(rf"(?m)^#{field.name} = |^#\[accounts\.[a-z-]+\.{field.name}\]", text), field.name
         for field in attrs.fields(LimitSettings):
             assert re.search(rf"(?m)^#{field.name} = ", text), field.name
+        for field in attrs.fields(HookSettings):
+            if field.name not in ("name", "secret"):
+                assert re.search(rf"(?m)^#{field.name} = ", text), field.name
         for secrets in settings_accounts.SECRETS_OF.values():
             for secret, variable in secrets.items():
                 assert f'#{secret}_env = "{variable}"' in text
