@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -25,6 +25,7 @@ from shopperd.jobs.balance import BalanceJob
 from shopperd.jobs.context import AccountAtWork, Context, Job, log
 from shopperd.jobs.creates import CreatesJob
 from shopperd.jobs.destroys import DestroysJob
+from shopperd.jobs.hooks import HookJob, job_name
 from shopperd.jobs.housekeeping import HousekeepingJob
 from shopperd.jobs.knowledge import FROZEN_KEY, RESTORED_KEY, append
 from shopperd.jobs.limits import KeptLimits
@@ -39,11 +40,23 @@ from shopperd.providers.limiter import Limited
 from shopperd.providers.registry import ProviderUnusable, open_provider
 from shopperd.providers.transport import Sender
 from shopperd.schedule import SWEEP_LATER_SHARE, Schedule
-from shopperd.secrets import Secret, fingerprint, read_all, read_store_password, read_web_token
+from shopperd.secrets import Secret, fingerprint, read_all, read_hooks, read_store_password, read_web_token
 from shopperd.settings import AccountSettings, Problem, Settings, SettingsError
 from shopperd.settings_file import state_folder, store_url
 from shopperd.settings_shape import differences
-from shopperd.store import Binding, Spool, Store, StoreError, StoreLocked, StoreOfAnother, lease, memory, meta, sessions
+from shopperd.store import (
+    Binding,
+    Spool,
+    Store,
+    StoreError,
+    StoreLocked,
+    StoreOfAnother,
+    hooks,
+    lease,
+    memory,
+    meta,
+    sessions,
+)
 from shopperd.store.databases import spool_path
 from shopperd.telemetry import Metrics
 from shopperd.web import Health, make_app
@@ -104,7 +117,8 @@ class Daemon:
         self._sender = sender
         self._stop = asyncio.Event()
         self._process = UUID(int=clock.random.getrandbits(128), version=4)
-        self._beat_task: asyncio.Task[None] | None = None
+        self._hooks: dict[str, HookJob] = {}
+        self._tasks: list[asyncio.Task[None]] = []
         self._turned_at = clock.monotonic()
         self._runner: web.AppRunner | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -123,6 +137,7 @@ class Daemon:
         secrets = read_all(context.settings, self._environ)
         token = read_web_token(context.settings, self._environ)
         password = read_store_password(context.settings, self._environ)
+        signed_with = read_hooks(context.settings, self._environ)
         enabled = [account for account in context.settings.accounts.values() if account.enabled]
         await self._wait_for_lease()
         now = context.clock.now()
@@ -149,10 +164,18 @@ class Daemon:
         context.metrics.initialise([(account.name, account.provider) for account in enabled])
         for account, provider in self._adapters(context.settings, enabled, secrets):
             self._open_account(account, provider, secrets.get(account.name, {}))
-        self._watch_secrets(secrets, {"web.token": token, "store.password": password})
-        self.schedule.add(Runner(HousekeepingJob(context), context), first_in_seconds=60.0)
+        await context.store.run(hooks.forget_others, tuple(context.settings.hooks))
+        for name, secret in signed_with.items():
+            job = self._open_hook(name, secret)
+            # Before any job runs, so that a new hook misses nothing of what they do.
+            await job.begin()
+        self._watch_secrets(secrets, signed_with, {"web.token": token, "store.password": password})
+        self.schedule.add(Runner(HousekeepingJob(context, self._hooks), context), first_in_seconds=60.0)
         await self._serve(token)
-        self._beat_task = asyncio.create_task(self._beat(), name="heartbeat")
+        self._tasks = [
+            asyncio.create_task(self._beat(), name="heartbeat"),
+            asyncio.create_task(self._wake_hooks(), name="hooks"),
+        ]
         self.schedule.start()
         ready_log.info(
             "ready",
@@ -179,14 +202,16 @@ class Daemon:
         clean = await self.schedule.drain(context.settings.drain_seconds, context.in_flight)
         if not clean:
             log.warning("drain.cut", detail="what was cut off is on disk and goes on at the next start")
-        if self._beat_task is not None:
-            self._beat_task.cancel()
+        for task in self._tasks:
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._beat_task
+                await task
         if self._runner is not None:
             await self._runner.cleanup()
         for account in context.accounts.values():
             await account.provider.close()
+        for hook in self._hooks.values():
+            await hook.close()
         with contextlib.suppress(StoreError):
             await context.store.beat(context.clock.now(), gap_seconds(context.settings))
             if context.clock.monotonic() < context.acts_until:
@@ -215,7 +240,7 @@ class Daemon:
                 log.warning("reload.needs_restart", part=part, keys=keys)
                 settings = evolve(settings, **{part: getattr(before, part)})
         secrets, token = read_all(settings, self._environ), read_web_token(settings, self._environ)
-        password = read_store_password(settings, self._environ)
+        password, signed_with = read_store_password(settings, self._environ), read_hooks(settings, self._environ)
         wanted = {account.name: account for account in settings.accounts.values() if account.enabled}
         leaving = [
             at for at in context.accounts.values() if wanted.get(at.name) != at.settings or settings.jobs != before.jobs
@@ -233,8 +258,13 @@ class Daemon:
         context.metrics.initialise([(account.name, account.provider) for account in wanted.values()])
         for account, provider in coming:
             self._open_account(account, provider, secrets.get(account.name, {}))
-        # Accounts that stay keep their own, which they read anew by themselves; these are only looked at.
-        self._watch_secrets(secrets, {"web.token": token, "store.password": password})
+        for name, hook in list(self._hooks.items()):
+            if name not in signed_with or settings.hooks[name] != hook.settings:
+                self._close_hook(hook)
+        for name in signed_with.keys() - self._hooks.keys():
+            self._open_hook(name, signed_with[name])
+        # Accounts and hooks that stay keep their own, which they read anew by themselves; these are only looked at.
+        self._watch_secrets(secrets, signed_with, {"web.token": token, "store.password": password})
         self._refused = ""
         configure_logging(settings.log, sys.stdout)
         context.metrics.config_reloads_total.labels(outcome="ok").inc()
@@ -272,6 +302,8 @@ class Daemon:
             parts.append("is frozen")
         if context.no_right:
             parts.append(f"does not act: {context.no_right}")
+        if gone := [name for name, hook in self._hooks.items() if hook.gone]:
+            parts.append(f"sends nothing to {', '.join(gone)}, which answered that it wants no more")
         refused = [name for name, secret in self._secrets.items() if secret.refused]
         if refused:
             parts.append(f"keeps the old {', '.join(refused)}, as the file cannot be used")
@@ -323,10 +355,41 @@ class Daemon:
             later = job.interval * SWEEP_LATER_SHARE if job.name == "sweep" else 0.0
             self.schedule.add(Runner(job, context), first_in_seconds=later)
 
-    def _watch_secrets(self, secrets: Mapping[str, Mapping[str, Secret]], others: Mapping[str, Secret | None]) -> None:
+    def _open_hook(self, name: str, secret: Secret) -> HookJob:
+        job = HookJob(self.context, self.context.settings.hooks[name], secret)
+        self._hooks[name] = job
+        self.context.metrics.initialise_hook(name, job.name)
+        self.schedule.add(Runner(job, self.context))
+        return job
+
+    def _close_hook(self, hook: HookJob) -> None:
+        """Take a hook out of service. What it was about to send is sent again by whoever takes its place."""
+        name = hook.settings.name
+        running = [runner.running for runner in self.schedule.remove("", hook.name) if runner.running is not None]
+        del self._hooks[name]
+        if name not in self.context.settings.hooks:
+            self.context.metrics.remove_hook(name, hook.name)
+        hook.retired = True
+
+        async def close() -> None:
+            if running:
+                await asyncio.wait(running, timeout=self.context.settings.drain_seconds)
+            await hook.close()
+            with contextlib.suppress(StoreError):  # it is done again at the next start
+                await self.context.store.run(hooks.forget_others, tuple(self.context.settings.hooks))
+
+        self._close_later(close())
+
+    def _watch_secrets(
+        self,
+        secrets: Mapping[str, Mapping[str, Secret]],
+        signed_with: Mapping[str, Secret],
+        others: Mapping[str, Secret | None],
+    ) -> None:
         self._secrets = {
             f"accounts.{account}.{name}": secret for account, each in secrets.items() for name, secret in each.items()
         }
+        self._secrets |= {f"hooks.{name}.secret": secret for name, secret in signed_with.items()}
         self._secrets |= {name: secret for name, secret in others.items() if secret is not None}
 
     def _look_at_secrets(self) -> None:
@@ -354,7 +417,10 @@ class Daemon:
                 await asyncio.wait(busy, timeout=self.context.settings.drain_seconds)
             await at.provider.close()
 
-        task = asyncio.get_running_loop().create_task(close())
+        self._close_later(close())
+
+    def _close_later(self, closing: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(closing)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
@@ -428,6 +494,13 @@ class Daemon:
                 for name in context.accounts:
                     context.wake("creates", name)
                     context.wake("destroys", name)
+
+    async def _wake_hooks(self) -> None:
+        """Have hooks look at the trail as soon as something was written to it. What is missed here, their interval finds."""
+        while True:
+            await self.context.changes.wait()
+            for name in self._hooks:
+                self.context.wake(job_name(name), "")
 
 
 def jobs_of(context: Context, at: AccountAtWork) -> tuple[Job, ...]:

@@ -73,9 +73,13 @@ class Schedule:
             next_run_time=_soon(first_in_seconds + jitter),
         )
 
-    def remove(self, account: str) -> tuple[Runner, ...]:
-        """Take an account's jobs off the schedule; those that run go on."""
-        taken = tuple(runner for runner in self._runners.values() if runner.job.account == account)
+    def remove(self, account: str, job: str | None = None) -> tuple[Runner, ...]:
+        """Take an account's jobs off the schedule, or the one of that name; those that run go on."""
+        taken = tuple(
+            runner
+            for runner in self._runners.values()
+            if runner.job.account == account and job in (None, runner.job.name)
+        )
         for runner in taken:
             key = _key(runner.job.name, runner.job.account)
             self._scheduler.remove_job(key)

@@ -31,6 +31,7 @@ from shopperd.model import HoldReason, InstanceState, OrphanKind, OrphanPhase, O
 
 __all__ = [
     "ACCOUNT_JOBS",
+    "DELIVERY_OUTCOMES",
     "JOB_OUTCOMES",
     "OFFER_QUANTILES",
     "OPERATIONS",
@@ -76,6 +77,9 @@ JOB_OUTCOMES = ("ok", "failed", "timeout")
 SKIP_REASONS = ("missed", "overrun")
 """Why a run did not start: its time had passed, or the run before still went on."""
 
+DELIVERY_OUTCOMES = ("ok", "timeout", "connection", "server", "refused", "gone", "lost")
+"""How a delivery to a hook may end; ``lost``: it was never made, as the event was too old to be kept."""
+
 RELOAD_OUTCOMES = ("ok", "refused")
 OFFER_QUANTILES = ("0.0", "0.5", "0.9")
 """The quantiles of an offer's price that are exported: the cheapest, the middle, the dear end."""
@@ -117,6 +121,7 @@ class Metrics:
         self._orphan_metrics()
         self._fleet_metrics()
         self._market_metrics()
+        self._hook_metrics()
         self._daemon_metrics()
 
     def initialise(
@@ -160,6 +165,22 @@ class Metrics:
         for metric, labels in self._metrics:
             if "provider" in labels:
                 metric.remove_by_labels({"provider": provider})
+
+    def initialise_hook(self, hook: str, job: str) -> None:
+        """Put the known label sets of a hook, and those of its job, at 0; one that has them keeps its values."""
+        for outcome in DELIVERY_OUTCOMES:
+            self.hook_deliveries_total.labels(hook, outcome)
+        self.hook_pending.labels(hook)
+        self.hook_oldest_age_seconds.labels(hook)
+        self._initialise_job(job, "")
+
+    def remove_hook(self, hook: str, job: str) -> None:
+        """Drop all series of a hook and of its job."""
+        for metric, labels in self._metrics:
+            if "hook" in labels:
+                metric.remove_by_labels({"hook": hook})
+            elif "job" in labels:
+                metric.remove_by_labels({"job": job})
 
     def _initialise_account(self, account: str, provider: str) -> None:
         own = (account, provider)
@@ -407,6 +428,25 @@ class Metrics:
             "offers_age_seconds",
             "Age of the offer list that readers get, +Inf before the first. If it grows, the offers job fails: see job_runs_total.",
             ("provider",),
+        )
+
+    def _hook_metrics(self) -> None:
+        hook = ("hook",)
+        self.hook_deliveries_total = self._counter(
+            "hook_deliveries_total",
+            "Deliveries to a hook by how they ended; all but ok are made again. gone: the receiver wants no more, take the hook out or "
+            "restart; lost: events were deleted before they could be sent, raise store.keep_events or mend the receiver.",
+            (*hook, "outcome"),
+        )
+        self.hook_pending = self._gauge(
+            "hook_pending",
+            "Events that wait to be sent to a hook, among the next 500 of the audit trail. If it grows, look for hook.failed in the log.",
+            hook,
+        )
+        self.hook_oldest_age_seconds = self._gauge(
+            "hook_oldest_age_seconds",
+            "Age of the oldest event that waits to be sent to a hook, 0 if none does. Near store.keep_events it is lost: mend the receiver.",
+            hook,
         )
 
     def _daemon_metrics(self) -> None:

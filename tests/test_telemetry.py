@@ -76,13 +76,16 @@ TABLE: dict[str, tuple[str, set[str]]] = {
     "build_info": ("gauge", {"version", "python"}),
     "clock_jumped_seconds": ("gauge", set()),
     "event_loop_lag_seconds": ("gauge", set()),
+    "hook_deliveries_total": ("counter", {"hook", "outcome"}),
+    "hook_pending": ("gauge", {"hook"}),
+    "hook_oldest_age_seconds": ("gauge", {"hook"}),
     "http_requests_total": ("counter", {"route", "method", "code"}),
     "http_request_duration_seconds": ("histogram", {"route"}),
 }
 """What dashboards and alerts are written against: a change here is a change for operators."""
 
 FIXED_WORDS = {"account", "provider", "operation", "outcome", "kind", "reason", "endpoint", "cause", "phase", "state"} | {
-    "ownership", "from", "to", "job", "gpu", "quantile", "version", "python", "route", "method", "code",
+    "ownership", "from", "to", "job", "gpu", "quantile", "version", "python", "route", "method", "code", "hook",
 }  # fmt: skip
 
 NO_BASE_UNITS = {"milliseconds", "ms", "minutes", "hours", "days", "s", "sec", "kb", "mb", "gb", "percent", "cents"}
@@ -277,6 +280,15 @@ class TestRemoval:
         metrics.remove_account("a")
         metrics.initialise([("a", "vastai")])
         assert series(metrics, "sessions_lost_total") == {("a", "vastai"): 0}
+
+    def test_a_hook_goes_with_its_job_and_nothing_else(self, metrics: Metrics) -> None:
+        metrics.initialise(ACCOUNTS)
+        before = exposed(metrics)
+        metrics.initialise_hook("ci", "hook-ci")
+        assert series(metrics, "hook_deliveries_total")["ci", "lost"] == 0
+        assert series(metrics, "job_runs_total")["", "hook-ci", "ok"] == 0
+        metrics.remove_hook("ci", "hook-ci")
+        assert exposed(metrics) == before
 
     def test_an_account_that_nobody_knows_is_no_error(self, metrics: Metrics) -> None:
         metrics.remove_account("nobody")

@@ -182,11 +182,16 @@ class Context:
 
 @define
 class Report:
-    """How a run ended: one sentence on what was seen, done and held, and when to run again at the latest."""
+    """How a run ended: one sentence on what was seen, done and held, and when to run again at the latest.
+
+    Attributes:
+        idle: there was nothing to do, of which the log tells at level debug alone.
+    """
 
     sentence: str
     again_in_seconds: float | None = None
     ok: bool = True
+    idle: bool = False
 
 
 class Job(Protocol):

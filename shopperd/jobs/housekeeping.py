@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 
-from attrs import define
+from attrs import define, field
 
 from shopperd.attempts import HOUR_SECONDS
 from shopperd.jobs.context import Context, Report
+from shopperd.jobs.hooks import HookJob
 from shopperd.store import destroys, events, instances, memory, prices, sessions
 
 BATCH = 5000
@@ -16,9 +18,14 @@ BATCH = 5000
 
 @define
 class HousekeepingJob:
-    """Keeps the store small. Ids of sessions that are over stay as tombstones for ever."""
+    """Keeps the store small. Ids of sessions that are over stay as tombstones for ever.
+
+    Attributes:
+        hooks: those at work, which are told of events that go before they were sent.
+    """
 
     context: Context
+    hooks: Mapping[str, HookJob] = field(factory=dict)
     name: str = "housekeeping"
     account: str = ""
     must_finish: bool = False
@@ -43,8 +50,10 @@ class HousekeepingJob:
         window = self.context.settings.sessions.resurrection_window
         before_sessions = now - timedelta(seconds=max(rules.keep_sessions, window, HOUR_SECONDS))
         pruned = 0
-        while (count := await store.run(events.prune, before_events, BATCH)) and not self.context.stopping:
-            pruned += count
+        while (gone := await store.run(events.prune, before_events, BATCH)) and not self.context.stopping:
+            pruned += len(gone)
+            for hook in self.hooks.values():
+                hook.overtaken(gone)
         forgotten = 0
         while (count := await store.run(sessions.forget_ended, before_sessions, BATCH)) and not self.context.stopping:
             forgotten += count

@@ -97,6 +97,7 @@ class Runner:
             context.metrics.job_last_success_timestamp_seconds.labels(job=job.name, account=job.account).set(
                 context.clock.now().timestamp()
             )
-        log.info("job.ran", detail=report.sentence, took_seconds=round(took, 3), ok=report.ok)
+        say = log.debug if report.idle else log.info
+        say("job.ran", detail=report.sentence, took_seconds=round(took, 3), ok=report.ok)
         if report.again_in_seconds is not None:
             context.wake(job.name, job.account, in_seconds=report.again_in_seconds)

@@ -63,7 +63,8 @@ def last_id(conn: Connection) -> int:
     return conn.scalar(sa.select(sa.func.max(events.c.id))) or 0
 
 
-def prune(conn: Connection, before: datetime, batch: int) -> int:
-    """Delete up to `batch` events older than that moment; the answer is how many."""
+def prune(conn: Connection, before: datetime, batch: int) -> list[tuple[int, str]]:
+    """Delete up to `batch` events older than that moment; the answer is the number and kind of each."""
     old = sa.select(events.c.id).where(events.c.at < before).order_by(events.c.at).limit(batch)
-    return conn.execute(sa.delete(events).where(events.c.id.in_(old))).rowcount
+    gone = conn.execute(sa.delete(events).where(events.c.id.in_(old)).returning(events.c.id, events.c.kind))
+    return [(number, kind) for number, kind in gone]

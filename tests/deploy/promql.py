@@ -31,6 +31,7 @@ OTHERS: Mapping[str, set[str]] = {
 
 OPEN_LABELS = {
     "account",
+    "hook",
     "provider",
     "gpu",
     "route",

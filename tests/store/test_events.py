@@ -64,10 +64,10 @@ def test_the_last_number_is_that_of_the_newest_event(store: Store) -> None:
 
 def test_old_events_are_pruned_in_batches_and_their_numbers_not_given_again(store: Store) -> None:
     newest = [store.run_sync(events.append, _event(minutes)) for minutes in range(4)][-1]
-    assert store.run_sync(events.prune, START + timedelta(minutes=3), 2) == 2
-    assert store.run_sync(events.prune, START + timedelta(minutes=3), 9) == 1
+    assert store.run_sync(events.prune, START + timedelta(minutes=3), 2) == [(1, newest.kind), (2, newest.kind)]
+    assert store.run_sync(events.prune, START + timedelta(minutes=3), 9) == [(3, newest.kind)]
     assert store.run_sync(events.page) == [newest]
-    assert store.run_sync(events.prune, START + timedelta(hours=1), 9) == 1
+    assert store.run_sync(events.prune, START + timedelta(hours=1), 9) == [(4, newest.kind)]
     assert store.run_sync(events.append, _event(9)).id > newest.id
 
 

@@ -1,0 +1,55 @@
+"""How far each hook has come in the audit trail, which is its outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import msgspec
+import sqlalchemy as sa
+from attrs import frozen
+from sqlalchemy import Connection
+
+from shopperd.store import events, meta
+from shopperd.store.columns import UnreadableValueError
+from shopperd.store.schema import meta as table
+
+_PREFIX = "hook."
+
+
+@frozen
+class Place:
+    """A place in the audit trail.
+
+    Attributes:
+        cursor: every event up to this number is done with.
+        ahead: numbers beyond it that were delivered already, in rising order.
+    """
+
+    cursor: int
+    ahead: tuple[int, ...] = ()
+
+
+def begin(conn: Connection, name: str) -> Place:
+    """Where a hook goes on; a new one begins behind the newest event."""
+    value = meta.get(conn, _PREFIX + name)
+    if value is not None:
+        try:
+            return msgspec.convert(value, Place)
+        except msgspec.ValidationError as error:
+            raise UnreadableValueError(f"{_PREFIX}{name} cannot be read: {error}") from None
+    place = Place(events.last_id(conn))
+    keep(conn, name, place)
+    return place
+
+
+def keep(conn: Connection, name: str, place: Place) -> None:
+    """Record how far a hook has come."""
+    meta.put(conn, _PREFIX + name, place)
+
+
+def forget_others(conn: Connection, names: Collection[str]) -> None:
+    """Forget the places of all hooks but these: one that is declared again later is a new one."""
+    keys = conn.scalars(sa.select(table.c.key).where(table.c.key.startswith(_PREFIX, autoescape=True))).all()
+    for key in keys:
+        if key.removeprefix(_PREFIX) not in names:
+            meta.remove(conn, key)
