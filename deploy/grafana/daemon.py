@@ -206,6 +206,30 @@ STORE = row(
     ),
 )
 
+HOOKS = row(
+    "Do hooks get their events?",
+    graph(
+        "Oldest event that waits",
+        "Without hooks there is nothing to see here. An event that waits longer than store.keep_events is lost to its hook.",
+        Query("max by (hook) (shopperd_hook_oldest_age_seconds{@target})", "{{hook}}"),
+        unit="s",
+        alert="ShopperdHookNotDelivering",
+    ),
+    graph(
+        "Events that wait",
+        "Among the next 500 of the audit trail.",
+        Query("max by (hook) (shopperd_hook_pending{@target})", "{{hook}}"),
+    ),
+    graph(
+        "Deliveries",
+        "All but ok are made again. gone: the receiver wants no more. lost: too old to be kept.",
+        Query(
+            "sum by (hook, outcome) (increase(shopperd_hook_deliveries_total{@target}[$__rate_interval]))",
+            "{{hook}}, {{outcome}}",
+        ),
+    ),
+)
+
 API = row(
     "Who asks its API?",
     graph(
@@ -240,5 +264,5 @@ def daemon() -> Json:
         "shopperd / Daemon",
         "The process itself: its jobs, its store, its API.",
         [ACCOUNTS],
-        [PROCESS, JOBS, STORE, API],
+        [PROCESS, JOBS, STORE, HOOKS, API],
     )
