@@ -19,7 +19,7 @@ import attrs
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
-from shopperd.settings import AccountSettings, LimitSettings, Settings, format_duration
+from shopperd.settings import AccountSettings, HookSettings, LimitSettings, SecretSource, Settings, format_duration
 from shopperd.settings_accounts import SECRETS_OF
 from shopperd.settings_shape import bounds_of, fields_of, is_optional
 from shopperd.telemetry import Metrics
@@ -72,10 +72,13 @@ def _settings(section: str) -> Iterator[str]:
 def _keys(section: str, words: Words) -> Iterator[Sequence[str]]:
     if section == "top":
         own = {name: field for name, field in fields_of(Settings).items() if not _has_keys(field.type)}
-        yield from _rows(section, "", Settings(), _without(own, "accounts", "source"), words)
+        yield from _rows(section, "", Settings(), _without(own, "accounts", "hooks", "source"), words)
     elif section == "accounts":
         flat = _without(fields_of(AccountSettings), "name", "secrets", "limits", "options")
         yield from _rows(section, "accounts.NAME.", AccountSettings("", ""), flat, words)
+    elif section == "hooks":
+        flat = _without(fields_of(HookSettings), "name", "secret")
+        yield from _rows(section, "hooks.NAME.", HookSettings("", "", SecretSource(env="")), flat, words)
     elif section == "limits":
         yield from _rows(section, "accounts.NAME.limits.", LimitSettings(), fields_of(LimitSettings), words)
     else:
@@ -161,6 +164,8 @@ def _kind(kind: Any) -> str:
         kind = next(each for each in get_args(kind) if each is not type(None))
     if get_origin(kind) is Literal:
         return " or ".join(f'`"{word}"`' for word in get_args(kind))
+    if get_origin(kind) is tuple:
+        return "list of texts"
     if (bounds := bounds_of(kind)) is None:
         return {bool: "true or false", str: "text", Path: "file"}[kind]
     if bounds.seconds:
@@ -181,6 +186,8 @@ def _default(value: object, kind: Any) -> str:
         return "`0`" if value == 0 else f'`"{format_duration(value)}"`'
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
+    if isinstance(value, tuple):
+        return ", ".join(f'`"{each}"`' for each in value)
     return f'`"{value}"`' if isinstance(value, str) else f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 
@@ -229,7 +236,7 @@ def _code(path: str, *names: str) -> Iterator[str]:
     lines, found = text.splitlines(), _definitions(ast.parse(text).body)
     yield "```python"
     for number, name in enumerate(names):
-        yield from ("",) * (number > 0)
+        yield from ("",) * (2 if number > 0 and "." not in name else number > 0)
         start, end = found[name]
         yield from lines[start:end]
     yield "```"
