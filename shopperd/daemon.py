@@ -367,14 +367,14 @@ class Daemon:
         name = hook.settings.name
         running = [runner.running for runner in self.schedule.remove("", hook.name) if runner.running is not None]
         del self._hooks[name]
-        if name not in self.context.settings.hooks:
-            self.context.metrics.remove_hook(name, hook.name)
         hook.retired = True
 
         async def close() -> None:
             if running:
                 await asyncio.wait(running, timeout=self.context.settings.drain_seconds)
             await hook.close()
+            if name not in self._hooks:
+                self.context.metrics.remove_hook(name, hook.name)
             with contextlib.suppress(StoreError):  # it is done again at the next start
                 await self.context.store.run(hooks.forget_others, tuple(self.context.settings.hooks))
 

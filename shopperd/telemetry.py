@@ -440,7 +440,7 @@ class Metrics:
         )
         self.hook_pending = self._gauge(
             "hook_pending",
-            "Events that wait to be sent to a hook, among the next 500 of the audit trail. If it grows, look for hook.failed in the log.",
+            "Events that wait to be sent to a hook; at most 1000 are counted. If it grows, look for hook.failed in the log.",
             hook,
         )
         self.hook_oldest_age_seconds = self._gauge(

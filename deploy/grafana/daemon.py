@@ -217,7 +217,7 @@ HOOKS = row(
     ),
     graph(
         "Events that wait",
-        "Among the next 500 of the audit trail.",
+        "At most 1000 are counted.",
         Query("max by (hook) (shopperd_hook_pending{@target})", "{{hook}}"),
     ),
     graph(

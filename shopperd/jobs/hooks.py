@@ -15,9 +15,9 @@ from shopperd.jobs.courier import Carrier, Courier, body_of, headers_of
 from shopperd.jobs.outbox import WINDOW, Outbox
 from shopperd.model import Event
 from shopperd.secrets import Secret
-from shopperd.settings import HookSettings
-from shopperd.store import StoreError, events, hooks
-from shopperd.store.hooks import Place
+from shopperd.settings import HookSettings, shown_url
+from shopperd.store import StoreError, hooks
+from shopperd.store.hooks import Place, Window
 
 RUN_SECONDS = 60.0
 """After so long a run ends and the next one goes on, so that it is seen that the job turns."""
@@ -66,6 +66,8 @@ class HookJob:
         if self._outbox is None:
             self._kept = await self.context.store.run(hooks.begin, self.settings.name)
             self._outbox = Outbox.at(self._kept, self.settings.events)
+            place = {"url": shown_url(self.settings.url), "kinds": self.settings.events, "after": self._kept.cursor}
+            log.info("hook.begun", hook=self.settings.name, **place)
 
     async def run(self) -> Report:
         """Send what is due. A place that the store did not take is recorded before anything else is sent."""
@@ -75,9 +77,9 @@ class HookJob:
         sent, failed, end = 0, 0, clock.monotonic() + RUN_SECONDS
         while True:
             window = await self._window()
-            self._tell(window)
+            self._tell(window.events)
             before = sent + failed
-            while clock.monotonic() < end and (event := self._due(window)) is not None:
+            while clock.monotonic() < end and (event := self._due(window.events)) is not None:
                 taken = await self._deliver(event)
                 sent, failed = sent + taken, failed + (not taken)
                 if taken:
@@ -88,8 +90,8 @@ class HookJob:
         await self._keep()
         if self.gone:
             return Report("its receiver wants no more; nothing is sent until a restart", ok=False)
-        waiting = len(outbox.pending(window))
-        again = outbox.due_in(window, clock.monotonic()) if self._has_right else None
+        waiting = len(outbox.pending(window.events))
+        again = outbox.due_in(window.events, clock.monotonic()) if self._has_right else None
         sentence = f"sent {sent} events, failed with {failed}, {waiting} wait"
         return Report(sentence, again_in_seconds=again, ok=not failed, idle=sent + failed == 0)
 
@@ -121,14 +123,12 @@ class HookJob:
     def _has_right(self) -> bool:
         return self.context.clock.monotonic() < self.context.acts_until and not (self.retired or self.context.stopping)
 
-    async def _window(self) -> Sequence[Event]:
-        """The next events of the trail, beginning with the first that was not taken."""
+    async def _window(self) -> Window:
+        """The next events that it wants, beginning with the first that was not taken."""
         outbox = self._at_work
-        while True:
-            window = await self.context.store.run(events.page, after=outbox.cursor, limit=WINDOW)
-            outbox.advance(window)
-            if len(window) < WINDOW or outbox.cursor < window[-1].id:
-                return window
+        window = await self.context.store.run(hooks.window, outbox.cursor, outbox.patterns, WINDOW)
+        outbox.advance(window)
+        return window
 
     def _due(self, window: Sequence[Event]) -> Event | None:
         if self.gone or not self._has_right:

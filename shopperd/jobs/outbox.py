@@ -10,14 +10,15 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Iterator, Sequence
 from fnmatch import fnmatchcase
+from uuid import UUID
 
 from attrs import define, field
 
 from shopperd.model import Event
-from shopperd.store.hooks import Place
+from shopperd.store.hooks import Place, Window
 
-WINDOW = 500
-"""So many events of the trail are looked at from the first on that was not taken: what is remembered stays small."""
+WINDOW = 1000
+"""So many events are looked at from the first on that was not taken: what is remembered of those ahead stays small."""
 
 RETRY_SECONDS_MIN = 1.0
 RETRY_SECONDS_MAX = 300.0
@@ -26,7 +27,7 @@ JITTER_SHARE = 0.2
 FAILING_MAX = 16
 """With so many lanes failing it is the receiver that fails, and only they are tried until one gets through."""
 
-Lane = tuple[str, ...]
+Lane = UUID | tuple[str | None, str | None]
 
 
 @define
@@ -72,26 +73,15 @@ class Outbox:
         """What must survive."""
         return Place(self.cursor, tuple(sorted(self.ahead)))
 
-    def wants(self, kind: str) -> bool:
-        """Whether the hook is sent events of this kind."""
-        return any(fnmatchcase(kind, pattern) for pattern in self.patterns)
-
-    def advance(self, window: Sequence[Event]) -> None:
-        """Move the cursor over all that is done with. `window`: the events behind it, without a gap."""
-        for event in window:
-            if event.id > self.cursor:
-                if event.id not in self.ahead and self.wants(event.kind):
-                    break
-                self.cursor = event.id
+    def advance(self, window: Window) -> None:
+        """Move the cursor over all that is done with."""
+        pending = self.pending(window.events)
+        self.cursor = max(self.cursor, pending[0].id - 1 if pending else window.reach)
         self.ahead = {number for number in self.ahead if number > self.cursor}
 
     def pending(self, window: Sequence[Event]) -> list[Event]:
         """The events of the window that are still to be sent."""
-        return [
-            event
-            for event in window
-            if event.id > self.cursor and event.id not in self.ahead and self.wants(event.kind)
-        ]
+        return [event for event in window if event.id > self.cursor and event.id not in self.ahead]
 
     def due(self, window: Sequence[Event], now: float) -> Event | None:
         """The event to send now, if there is one. Lanes that failed least go first, so that a failing one delays no other."""
@@ -130,7 +120,12 @@ class Outbox:
 
     def overtaken(self, gone: Collection[tuple[int, str]]) -> int:
         """How many of these events, which are deleted by number and kind, were still to be sent."""
-        return sum(number > self.cursor and number not in self.ahead and self.wants(kind) for number, kind in gone)
+        return sum(
+            number > self.cursor
+            and number not in self.ahead
+            and any(fnmatchcase(kind, pattern) for pattern in self.patterns)
+            for number, kind in gone
+        )
 
     def _heads(self, window: Sequence[Event]) -> Iterator[tuple[Event, float]]:
         """The next event of each lane that may be tried, and from when on."""
@@ -152,6 +147,4 @@ class Outbox:
 
 def lane_of(event: Event) -> Lane:
     """What an event is in one order with: its session, else its machine, else all that are of neither."""
-    if event.session_id is not None:
-        return (str(event.session_id),)
-    return (event.account or "", event.instance_id or "")
+    return event.session_id or (event.account, event.instance_id)

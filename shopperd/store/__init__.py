@@ -4,7 +4,7 @@ A transaction is a plain function of a connection, run whole by `Store.run`. Wha
 noun, each a plain function ``(conn, ...)`` without a clock and without an await. What does not: deciding anything.
 """
 
-from shopperd.store import destroys, events, instances, lease, memory, meta, prices, sessions
+from shopperd.store import destroys, events, hooks, instances, lease, memory, meta, prices, sessions
 from shopperd.store.engine import Store, StoreMetrics
 from shopperd.store.errors import (
     BadCursor,
@@ -44,6 +44,7 @@ __all__ = [
     "StoreUnreachable",
     "destroys",
     "events",
+    "hooks",
     "instances",
     "lease",
     "memory",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import msgspec
 import sqlalchemy as sa
 from attrs import frozen
 from sqlalchemy import Connection
 
+from shopperd.model import Event
 from shopperd.store import events, meta
 from shopperd.store.columns import UnreadableValueError
-from shopperd.store.schema import meta as table
+from shopperd.store.schema import events as table
+from shopperd.store.schema import meta as values
 
 _PREFIX = "hook."
 
@@ -27,6 +29,29 @@ class Place:
 
     cursor: int
     ahead: tuple[int, ...] = ()
+
+
+@frozen
+class Window:
+    """The next events that a hook wants.
+
+    Attributes:
+        reach: the number up to which there is no other.
+    """
+
+    events: list[Event]
+    reach: int
+
+
+def window(conn: Connection, after: int, patterns: Sequence[str], limit: int) -> Window:
+    """Up to `limit` events behind a number, of kinds such as ``*``, ``session.*`` and ``orphan.detected``."""
+    wanted = [
+        table.c.kind.startswith(pattern[:-1], autoescape=True) if pattern.endswith("*") else table.c.kind == pattern
+        for pattern in patterns
+    ]
+    query = sa.select(table).where(table.c.id > after, sa.or_(*wanted)).order_by(table.c.id).limit(limit)
+    found = [Event(**row) for row in conn.execute(query).mappings()]
+    return Window(found, found[-1].id if len(found) == limit else max(after, events.last_id(conn)))
 
 
 def begin(conn: Connection, name: str) -> Place:
@@ -49,7 +74,7 @@ def keep(conn: Connection, name: str, place: Place) -> None:
 
 def forget_others(conn: Connection, names: Collection[str]) -> None:
     """Forget the places of all hooks but these: one that is declared again later is a new one."""
-    keys = conn.scalars(sa.select(table.c.key).where(table.c.key.startswith(_PREFIX, autoescape=True))).all()
+    keys = conn.scalars(sa.select(values.c.key).where(values.c.key.startswith(_PREFIX, autoescape=True))).all()
     for key in keys:
         if key.removeprefix(_PREFIX) not in names:
             meta.remove(conn, key)

@@ -9,7 +9,7 @@ import pytest
 
 from shopperd.jobs.outbox import FAILING_MAX, RETRY_SECONDS_MAX, Outbox, Pause
 from shopperd.model import Event
-from shopperd.store.hooks import Place
+from shopperd.store.hooks import Place, Window
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -29,7 +29,7 @@ def test_events_of_one_session_go_in_the_order_of_their_numbers() -> None:
     assert box.due(trail, 0.0) == trail[1]
     box.taken(trail[1])
     assert box.due(trail, 0.0) is None
-    box.advance(trail)
+    box.advance(Window(trail, trail[-1].id))
     assert box.place == Place(2)
 
 
@@ -40,7 +40,7 @@ def test_after_a_failure_the_others_go_on_and_the_same_session_waits() -> None:
         assert box.due(trail, 0.0) == other
         box.taken(other)
     assert box.due(trail, 0.0) is None
-    box.advance(trail)
+    box.advance(Window(trail, trail[-1].id))
     assert box.place == Place(0, (3, 4))
     assert box.due(trail, RETRY_SECONDS_MAX) == trail[0]
 
@@ -50,8 +50,18 @@ def test_what_was_taken_ahead_is_known_after_a_restart() -> None:
     box = outbox(0, 2)
     assert box.pending(trail) == [trail[0], trail[2]]
     box.taken(trail[0])
-    box.advance(trail)
+    box.advance(Window(trail, trail[-1].id))
     assert box.place == Place(2)
+
+
+def test_the_cursor_goes_over_what_is_of_no_interest_and_never_back() -> None:
+    box = outbox(3)
+    box.advance(Window([], 9))
+    assert box.place == Place(9)
+    box.advance(Window([event(12)], 20))
+    assert box.place == Place(11)
+    box.advance(Window([], 5))
+    assert box.place == Place(11)
 
 
 def test_nothing_is_sent_while_nobody_hears() -> None:
@@ -82,15 +92,6 @@ def test_when_many_sessions_fail_no_more_are_tried_until_one_gets_through() -> N
     assert tried in trail[:-1]
     box.taken(tried)
     assert box.due(trail, 2.0) == trail[-1]
-
-
-def test_kinds_that_are_not_wanted_are_passed_over() -> None:
-    box = outbox(patterns=("orphan.*", "session.lost"))
-    trail = [event(1), event(2, kind="session.lost"), event(3, kind="orphan.detected"), event(4, kind="orphans.no")]
-    assert box.pending(trail) == trail[1:3]
-    box.advance(trail)
-    assert box.place == Place(1)
-    assert outbox(patterns=("*",)).pending(trail) == trail
 
 
 def test_what_is_deleted_before_it_was_sent_is_counted() -> None:
