@@ -44,6 +44,11 @@ def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
     assert [link for link in links if not (DOCS / link).exists()] == []
 
 
+def test_the_readme_leads_to_every_page() -> None:
+    readme = (reference.ROOT / "README.md").read_text(encoding="utf-8")
+    assert [page.name for page in PAGES if f"](docs/{page.name})" not in readme] == []
+
+
 def test_the_page_on_providers_quotes_the_whole_class() -> None:
     quoted = (DOCS / "providers.md").read_text(encoding="utf-8")
     source = (reference.ROOT / "tests/providers/pebble/plug_in.py").read_text(encoding="utf-8")
