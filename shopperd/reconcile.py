@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from uuid import UUID
 
 from attrs import evolve, field, frozen
@@ -126,20 +126,21 @@ def observe(account: Account, snapshot: Snapshot, settings: Settings, now: datet
     tracks = {id_: track for id_, track in account.tracks.items() if track.gone_at is not None} | dict(counted.tracks)
     sessions = dict(account.sessions)
     steps, commands = _advance_sessions(account, tracks, sessions, snapshot, settings, now, replaced=counted.replaced)
-    after = evolve(account, sessions=sessions)
+    after = evolve(account, sessions=sessions) if steps else account
     bindings = after.bindings
     appeared = set(counted.appeared)
     unexplained: list[str] = []
     for id_ in dict.fromkeys(instance.id for instance in snapshot.instances):
         track = tracks[id_]
-        kind = verdict(after, track.instance, bindings.get(id_), tracks, settings, now).kind
-        owner = ownership(after, track.instance, bindings.get(id_))
+        bound_to = bindings.get(id_)
+        kind = verdict(after, track.instance, bound_to, tracks, settings, now).kind
+        owner = ownership(after, track.instance, bound_to)
         if owner is not track.instance.ownership:
             track = evolve(track, instance=evolve(track.instance, ownership=owner))
         before = account.tracks.get(id_)
         if before is None and account.missed_since is not None:
             track = evolve(track, missed_at=account.missed_since)
-        if before is not None and before.instance.tag != track.instance.tag:
+        if before is not None and before is not track and before.instance.tag != track.instance.tag:
             track = _with_verdict(track, None, now)  # what was seen under another tag is not held against this one
         if snapshot.complete:
             track = _with_verdict(track, kind, now)
@@ -219,29 +220,38 @@ def _advance_sessions(
         and holds_binding(session)
         and session.id not in stolen
     }
-    by_tag: dict[UUID, list[Instance]] = {}
-    for instance in snapshot.instances:
-        if instance.session_id is not None:
-            by_tag.setdefault(instance.session_id, []).append(tracks[instance.id].instance)
+
+    @cache
+    def by_tag() -> Mapping[UUID, list[Instance]]:
+        found: dict[UUID, list[Instance]] = {}
+        for instance in snapshot.instances:
+            if instance.session_id is not None:
+                found.setdefault(instance.session_id, []).append(tracks[instance.id].instance)
+        return found
+
+    def claimants(session: Session) -> Iterator[Instance]:
+        # Hardly a session asks, and nothing is sorted by tags before one does.
+        for instance in by_tag().get(session.id, ()):
+            if held.get(instance.id, session.id) == session.id:
+                yield instance
+
+    comes_back_from = account.comes_back_from(now)
     steps: list[Step] = []
     commands: list[DestroyJob] = []
     for session in tuple(sessions.values()):
         if session.account != account.name:
             continue
-        tagged = [
-            instance for instance in by_tag.get(session.id, ()) if held.get(instance.id, session.id) == session.id
-        ]
         lost = stolen.get(session.id)
         step = advance(
             session,
             tracks if lost is None else {**tracks, lost.instance.id: lost},
-            tagged,
+            claimants(session),
             snapshot,
             settings.sessions,
             now,
             deadline_is_known=knows_deadline(session, account.restored_at),
             replaced=lost is not None,
-            restored_at=account.comes_back_from(now),
+            restored_at=comes_back_from,
         )
         if step is None:
             continue
@@ -627,7 +637,7 @@ class _Sweep:
 
 
 def _condemned(account: Account) -> Iterator[Track]:
-    return (track for track in account.tracks.values() if is_present(track) and track.kind is not None)
+    return (track for track in account.tracks.values() if track.kind is not None and is_present(track))
 
 
 def _costliest_first(track: Track) -> tuple[float, str]:

@@ -102,6 +102,9 @@ def tally(tracks: Mapping[str, Track], snapshot: Snapshot, last_complete_at: dat
             appeared.append(instance.id)
             after[instance.id] = _first_sight(instance, seen_at, complete=snapshot.complete)
             continue
+        if snapshot.complete and _is_well_known(before, seen_at) and _tells_the_same(before.instance, instance):
+            after[instance.id] = before
+            continue
         if not same_machine(before.instance, instance):
             replaced.append(instance.id)
             appeared.append(instance.id)
@@ -139,8 +142,6 @@ def _first_sight(instance: Instance, seen_at: datetime, *, complete: bool) -> Tr
 
 
 def _seen_again(before: Track, instance: Instance, seen_at: datetime, *, complete: bool) -> Track:
-    if complete and _is_well_known(before, seen_at) and _tells_the_same(before.instance, instance):
-        return before
     fresh = before.gone_at is not None or not before.ever_seen
     sightings = 0 if before.gone_at is not None else before.sightings
     return evolve(
@@ -164,6 +165,8 @@ def _is_well_known(track: Track, now: datetime) -> bool:
 
 
 def _tells_the_same(before: Instance, after: Instance) -> bool:
+    if after is before:
+        return True
     if after.ownership is not before.ownership:  # an adapter knows the tag alone
         after = evolve(after, ownership=before.ownership)
     return after == before or merged(before, after) == before

@@ -322,8 +322,8 @@ SESSIONS = (
         source="LESSONS E5, F11",
         what="Somebody edits a tag, a second session takes the machine over, and its end destroys the first one's.",
         file="reconcile.py",
-        before=" if held.get(instance.id, session.id) == session.id\n",
-        after="\n",
+        before="            if held.get(instance.id, session.id) == session.id:\n",
+        after="            if True:\n",
         killed_by=tests(HEART, "test_a_machine_that_is_bound_is_not_bound_again_by_an_edited_tag"),
     ),
     Mutant(
