@@ -36,6 +36,7 @@ from shopperd.model import (
     Snapshot,
     Track,
 )
+from shopperd.rest import NO_REST, Rest, Stirred, Trio
 from shopperd.settings import OrphanSettings, Settings
 from shopperd.sightings import COUNT_MAX, fleet_after, is_present, is_settled, same_machine, tally
 
@@ -57,6 +58,7 @@ class Account:
         last_complete_at: when the newest complete snapshot before this one began.
         missed_since: when the oldest of the newest `orphans.sightings` complete snapshots before this one began: what none of
             them held was made since. None as long as there are fewer.
+        rest: what the snapshot before this one left at rest. It changes nothing but how long the next one takes.
     """
 
     name: str
@@ -69,12 +71,17 @@ class Account:
     restored_at: datetime | None = None
     last_complete_at: datetime | None = None
     missed_since: datetime | None = None
+    rest: Rest = field(default=NO_REST, eq=False, repr=False)
 
     @cached_property
     def bindings(self) -> Mapping[str, Session]:
         """The session that an instance id is bound to; of several, one that is not over."""
+        return self.bindings_of(self.sessions.values())
+
+    def bindings_of(self, sessions: Iterable[Session]) -> Mapping[str, Session]:
+        """The same, where these are all the sessions that are asked for."""
         by_id: dict[str, Session] = {}
-        for session in self.sessions.values():
+        for session in sessions:
             if session.instance_id is None or session.account != self.name:
                 continue
             other = by_id.get(session.instance_id)
@@ -109,6 +116,7 @@ class Observed:
         commands: destroy jobs that follow from an end that was asked for before the instance was known.
         settled: open destroy jobs whose instance is proven gone, with that moment.
         returned, replaced: instance ids that came back from the dead, or now name another machine.
+        rest: what of it the next snapshot may leave out.
     """
 
     tracks: tuple[Track, ...]
@@ -118,19 +126,31 @@ class Observed:
     fleet: Fleet
     returned: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
+    rest: Rest = field(default=NO_REST, eq=False, repr=False)
 
 
 def observe(account: Account, snapshot: Snapshot, settings: Settings, now: datetime) -> Observed:
-    """Count a snapshot, move the sessions, and give every instance its verdict."""
-    counted = tally(account.tracks, snapshot, account.last_complete_at)
-    tracks = {id_: track for id_, track in account.tracks.items() if track.gone_at is not None} | dict(counted.tracks)
-    sessions = dict(account.sessions)
-    steps, commands = _advance_sessions(account, tracks, sessions, snapshot, settings, now, replaced=counted.replaced)
-    after = evolve(account, sessions=sessions) if steps else account
-    bindings = after.bindings
+    """Count a snapshot, move the sessions, and give every instance its verdict.
+
+    What is at rest is left out: no other machine or session names it, and nothing would come of it.
+    """
+    rest, stirred = _stirred(account, snapshot, settings, now)
+    seen = evolve(snapshot, instances=stirred.rows)
+    counted = tally(stirred.tracks, seen, account.last_complete_at)
+    counted = evolve(counted, present_before=counted.present_before + len(rest.machines))
+    touched = {id_: track for id_, track in stirred.tracks.items() if track.gone_at is not None} | dict(counted.tracks)
+    tracks = {**account.tracks, **touched}
+    sessions, moving = dict(account.sessions), stirred.sessions
+    steps, commands = _advance_sessions(
+        account, tracks, sessions, moving, seen, settings, now, replaced=counted.replaced
+    )
+    after = account
+    if steps:
+        after, moving = evolve(account, sessions=sessions), [sessions[session.id] for session in moving]
+    bindings = account.bindings_of(moving)
     appeared = set(counted.appeared)
     unexplained: list[str] = []
-    for id_ in dict.fromkeys(instance.id for instance in snapshot.instances):
+    for id_ in dict.fromkeys(instance.id for instance in seen.instances):
         track = tracks[id_]
         bound_to = bindings.get(id_)
         kind = verdict(after, track.instance, bound_to, tracks, settings, now).kind
@@ -147,7 +167,7 @@ def observe(account: Account, snapshot: Snapshot, settings: Settings, now: datet
             if kind is not None and id_ in appeared:
                 unexplained.append(id_)
         tracks[id_] = track
-    fleet = account.fleet
+    fleet, left = account.fleet, account.rest
     if snapshot.complete:
         fleet = fleet_after(
             fleet,
@@ -156,20 +176,56 @@ def observe(account: Account, snapshot: Snapshot, settings: Settings, now: datet
             unexplained_appeared=unexplained,
             now=now,
         )
+        still = _left_as_they_were(account, seen, tracks, moving, steps)
+        left = rest.joined(still, settings.sessions, now)
     settled = tuple(
         evolve(job, gone_at=now)
         for id_, job in account.jobs.items()
         if id_ in counted.replaced or _is_gone(tracks.get(id_))
     )
     return Observed(
-        tracks=tuple(track for id_, track in tracks.items() if _differs(account.tracks.get(id_), track)),
+        tracks=tuple(tracks[id_] for id_ in touched if _differs(account.tracks.get(id_), tracks[id_])),
         steps=tuple(steps),
         commands=tuple(commands),
         settled=settled,
         fleet=fleet,
         returned=counted.returned,
         replaced=counted.replaced,
+        rest=left,
     )
+
+
+def _stirred(account: Account, snapshot: Snapshot, settings: Settings, now: datetime) -> tuple[Rest, Stirred]:
+    """What is at rest and what is to be looked at; all of it where anything is out of the ordinary, though less would do."""
+    rules = settings.orphans
+    settled = is_settled(account.fleet, sightings=rules.sightings, grace_seconds=rules.grace, now=now)
+    rest = account.rest if settled and account.listed_since_restore else NO_REST
+    return rest.stirred_by(snapshot, account.tracks, account.sessions, settings.sessions, now)
+
+
+def _left_as_they_were(
+    account: Account,
+    seen: Snapshot,
+    tracks: Mapping[str, Track],
+    sessions: Iterable[Session],
+    steps: Iterable[Step],
+) -> Iterator[Trio]:
+    """The machines of a complete snapshot that it left as they were, each with its live session, which it left so too.
+
+    That they are left as they were says much: no verdict, nothing new, and so many sightings that they count no more.
+    """
+    moved = {id(step.session) for step in steps}
+    alone: dict[str | None, Session | None] = {}
+    for session in sessions:
+        alone[session.instance_id] = session if session.instance_id not in alone else None
+    for row in seen.instances:
+        track, claim = tracks[row.id], alone.get(row.id)
+        if claim is None or track is not account.tracks.get(row.id):
+            continue
+        if claim.account != account.name or not claim.state.live or id(claim) in moved:
+            continue
+        if claim.id == track.instance.session_id:
+            yield row, track, claim
 
 
 def _differs(before: Track | None, after: Track) -> bool:
@@ -194,19 +250,20 @@ def _advance_sessions(
     account: Account,
     tracks: Mapping[str, Track],
     sessions: dict[UUID, Session],
+    moving: Sequence[Session],
     snapshot: Snapshot,
     settings: Settings,
     now: datetime,
     *,
     replaced: Collection[str] = (),
 ) -> tuple[list[Step], list[DestroyJob]]:
-    """Move every session of the account; `sessions` is brought up to date in place.
+    """Move those of these sessions that are of the account; `sessions`, all of them, is brought up to date in place.
 
     An id that was `replaced` names another machine now: the one that a session was bound to is gone, whatever came instead.
     """
     stolen = {
         session.id: evolve(account.tracks[id_], gone_at=now)
-        for session in sessions.values()
+        for session in moving
         if (id_ := session.instance_id) is not None
         and id_ in replaced
         and session.account == account.name
@@ -214,7 +271,7 @@ def _advance_sessions(
     }
     held = {
         session.instance_id: session.id
-        for session in sessions.values()
+        for session in moving
         if session.account == account.name
         and session.instance_id is not None
         and holds_binding(session)
@@ -238,7 +295,7 @@ def _advance_sessions(
     comes_back_from = account.comes_back_from(now)
     steps: list[Step] = []
     commands: list[DestroyJob] = []
-    for session in tuple(sessions.values()):
+    for session in moving:
         if session.account != account.name:
             continue
         lost = stolen.get(session.id)
@@ -758,7 +815,8 @@ def settle(account: Account, gone: Sequence[str], settings: Settings, now: datet
     present = tuple(track.instance for track in tracks.values() if is_present(track))
     seen = Snapshot(account=account.name, provider="", instances=present, started_at=now, ended_at=now, complete=False)
     sessions = dict(account.sessions)
-    steps, commands = _advance_sessions(account, tracks, sessions, seen, settings, now)
+    moving = tuple(sessions.values())
+    steps, commands = _advance_sessions(account, tracks, sessions, moving, seen, settings, now)
     return Observed(
         tracks=tuple(tracks[id_] for id_ in gone),
         steps=tuple(steps),

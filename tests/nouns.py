@@ -101,7 +101,7 @@ def after(known: Account, seen: Observed) -> Account:
     jobs = {id_: job for id_, job in known.jobs.items() if id_ not in closed}
     numbers = itertools.count(1000)
     jobs |= {job.instance_id: evolve(job, id=next(numbers)) for job in seen.commands}
-    return evolve(known, sessions=sessions, tracks=tracks, jobs=jobs, fleet=seen.fleet)
+    return evolve(known, sessions=sessions, tracks=tracks, jobs=jobs, fleet=seen.fleet, rest=seen.rest)
 
 
 def watch(

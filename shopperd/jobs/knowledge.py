@@ -11,15 +11,19 @@ from sqlalchemy import Connection
 
 from shopperd.model import DestroyJob, Event, Fleet, Instance, MemorySpan, Session, Snapshot, Track
 from shopperd.reconcile import Account, Authority, Observed, observe, settle
+from shopperd.rest import NO_REST
 from shopperd.settings import AccountSettings, Settings
 from shopperd.sightings import merged, same_machine
-from shopperd.store import destroys, events, instances, memory, meta, sessions
+from shopperd.store import destroys, events, instances, memo, memory, meta, sessions
 
 FROZEN_KEY = "frozen"
 """Where the store keeps the kill switch: ``{"reason", "at"}``, or nothing."""
 
 RESTORED_KEY = "restored_at"
 """Where the store keeps when it was last found to have been put back from a backup."""
+
+_REST = "rest"
+"""The room for what is at rest, by account. It is written nowhere else: each look compares it with what the store tells."""
 
 
 @frozen
@@ -70,6 +74,7 @@ def load(
         restored_at=restored_at,
         last_complete_at=listed_at,
         missed_since=_missed_since(conn, account.name, settings.orphans.sightings),
+        rest=memo.room(conn, _REST).get(account.name, NO_REST),
     )
 
 
@@ -81,6 +86,7 @@ def record_snapshot(
     observed = observe(before, snapshot, settings, now)
     if snapshot.complete:
         _note_complete(conn, account.name, snapshot.started_at, settings.orphans.sightings)
+    memo.room(conn, _REST)[account.name] = observed.rest
     return _write(conn, account, settings, before, observed, now)
 
 

@@ -1,8 +1,8 @@
 """What was read from the store, kept from one transaction to the next, so that what nobody changed is not read again.
 
 It stands only where no other process can write unnoticed (`Store` sees to that), and only for what `shopperd.store`'s own modules
-read and write: each of them brings what is kept up to date with its writes, in the same transaction. A transaction that
-fails, or another program's write, empties it whole.
+read and write: each of them brings what is kept up to date with its writes, in the same transaction. (What the heart leaves at
+rest is kept here too; that needs nobody, as it is compared with what the store tells each time.) A transaction that fails, or another program's write, empties it whole.
 
 What is kept is immutable, or is replaced and never changed in place: a reader may go on using it after its transaction.
 """

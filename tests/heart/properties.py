@@ -59,6 +59,7 @@ from tests.heart.cases import (
     window_of,
 )
 from tests.heart.histories import history_condemns_by_evidence, history_heals
+from tests.heart.resting import history_at_rest_is_answered_as_a_whole
 from tests.nouns import after, instance, sid
 
 Property = Callable[[random.Random], None]
@@ -547,6 +548,7 @@ PROPERTIES: Mapping[str, Property] = {
         the_last_look_shows_the_machine_that_was_meant,
         history_condemns_by_evidence,
         history_heals,
+        history_at_rest_is_answered_as_a_whole,
     )
 }
 

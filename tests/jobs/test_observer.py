@@ -10,7 +10,8 @@ from shopperd.control import Control, NotFound
 from shopperd.jobs.knowledge import load
 from shopperd.jobs.observer import look
 from shopperd.model import SessionState
-from shopperd.store import memory
+from shopperd.rest import NO_REST
+from shopperd.store import Conflict, memory, sessions
 from tests.jobs.desk import ACCOUNT, Desk, machine
 
 
@@ -86,3 +87,34 @@ async def test_where_no_machine_is_known_the_memory_of_the_account_begins_with_n
     use(desk, "second")
     assert await look(desk.context, desk.at)
     assert known(desk).spans == [evolve(span, started_at=span.started_at + timedelta(hours=1))]
+
+
+async def at_rest(desk: Desk, looks: int = 6) -> None:
+    for _ in range(looks):
+        desk.clock.advance(60)
+        await look(desk.context, desk.at)
+    assert known(desk).rest.machines.keys() == {"7"}
+
+
+async def test_a_machine_comes_to_rest_and_stays_so_from_one_look_to_the_next(watched: Desk) -> None:
+    await at_rest(watched)
+    before = known(watched).rest
+    await at_rest(watched, looks=1)
+    assert known(watched).rest.machines["7"] is before.machines["7"]
+
+
+async def test_a_session_that_is_ended_does_not_rest(watched: Desk) -> None:
+    await at_rest(watched)
+    (session,) = known(watched).sessions.values()
+    await Control(watched.context).end(session.id, "no longer needed")
+    watched.clock.advance(60)
+    await look(watched.context, watched.at)
+    assert not known(watched).rest.machines
+
+
+async def test_whatever_makes_the_store_forget_what_it_read_makes_it_forget_what_rests(watched: Desk) -> None:
+    await at_rest(watched)
+    (session,) = known(watched).sessions.values()
+    with pytest.raises(Conflict):
+        watched.store.run_sync(sessions.insert, session)
+    assert known(watched).rest is NO_REST

@@ -248,6 +248,47 @@ SEEN = (
     ),
 )
 
+REST = "test_rest"
+
+AT_REST = (
+    Mutant(
+        name="rest-outlives-its-session",
+        source="LESSONS A17, SimianArmy#319",
+        what="What was decided about a machine is kept, and the end of its session is never seen.",
+        file="rest.py",
+        before="            if bound.get(id_) is not session:\n",
+        after="            if bound.get(id_) is None:\n",
+        killed_by=tests(REST, "test_a_session_that_the_store_tells_otherwise_is_looked_at"),
+    ),
+    Mutant(
+        name="rest-outlives-its-track",
+        source="LESSONS A17, SimianArmy#319",
+        what="What was decided about a machine is kept, whatever was noted about it since.",
+        file="rest.py",
+        before=' or tracks.get(id_ or "") is not track:\n',
+        after=":\n",
+        killed_by=tests(REST, "test_a_track_that_the_store_tells_otherwise_is_looked_at"),
+    ),
+    Mutant(
+        name="rest-sleeps-through-a-deadline",
+        source="LESSONS I4",
+        what="A machine goes on after its deadline, since nothing about it has changed.",
+        file="rest.py",
+        before="session.expires_at <= until:\n",
+        after="session.expires_at <= now:\n",
+        killed_by=tests(REST, "test_a_deadline_beyond_the_rest_is_not_overslept"),
+    ),
+    Mutant(
+        name="the-missing-rest-in-peace",
+        source="LESSONS A17",
+        what="A machine that is not listed any more is believed to be there for ever, and its session is never lost.",
+        file="rest.py",
+        before="            if (row_now is not row and row_now != row) or ",
+        after="            if (row_now is not row and row_now not in (row, None)) or ",
+        killed_by=tests(REST, "test_a_machine_at_rest_that_is_not_listed_is_missed"),
+    ),
+)
+
 SESSIONS = (
     Mutant(
         name="lost-by-one-absence",
@@ -532,4 +573,4 @@ GUARDS = (
     ),
 )
 
-MUTANTS = (*WHOSE, *SEEN, *SESSIONS, *GUARDS)
+MUTANTS = (*WHOSE, *SEEN, *AT_REST, *SESSIONS, *GUARDS)
