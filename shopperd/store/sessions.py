@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cache
 from itertools import islice
@@ -254,8 +254,9 @@ def _graves(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
 def _of_account(conn: Connection, account: str, which: str, query: sa.Select[Any]) -> list[Session]:
     kept = memo.room(conn, f"{which} sessions")
     if account not in kept:
-        kept[account] = tuple(Session(*row) for row in conn.execute(query, {"wanted": account}))
-    return list(kept[account])
+        found = (Session(*row) for row in conn.execute(query, {"wanted": account}))
+        kept[account] = {session.id: session for session in found}
+    return list(kept[account].values())
 
 
 def _keep(conn: Connection, session: Session, *, instead_of: Session | None) -> None:
@@ -263,16 +264,33 @@ def _keep(conn: Connection, session: Session, *, instead_of: Session | None) -> 
     account = session.account
     here = memo.room(conn, "sessions")
     here.pop(session.id, None)
-    if is_storable(session.reason, session.offer_id, session.gpu):
+    is_as_written = is_storable(session.reason, session.offer_id, session.gpu)
+    if is_as_written:
         here[session.id] = session
-    memo.room(conn, "open sessions").pop(account, None)
-    memo.room(conn, "lost sessions").pop(account, None)
+    for which, belongs in (("open", session.state not in OVER), ("lost", session.state is SessionState.LOST)):
+        kept = memo.room(conn, f"{which} sessions")
+        if not is_as_written:
+            kept.pop(account, None)
+        elif account in kept:
+            kept[account] = _with(kept[account], session, belongs=belongs)
     machines = memo.room(conn, f"bound {account}")
     if instead_of is None:
         machines.clear()
     else:
         machines.pop(instead_of.instance_id, None)
     machines.pop(session.instance_id, None)
+
+
+def _with(kept: Mapping[UUID, Session], session: Session, *, belongs: bool) -> Mapping[UUID, Session]:
+    """The same sessions, oldest first, with this one as it is now; the others are not read again."""
+    after, before = dict(kept), kept.get(session.id)
+    if not belongs:
+        after.pop(session.id, None)
+        return after
+    after[session.id] = session
+    if before is not None and before.created_at == session.created_at:
+        return after  # in its old place
+    return {one.id: one for one in sorted(after.values(), key=lambda one: (one.created_at, one.id))}
 
 
 def _forget_kept(conn: Connection, accounts: Iterable[str]) -> None:

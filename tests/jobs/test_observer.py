@@ -118,3 +118,12 @@ async def test_whatever_makes_the_store_forget_what_it_read_makes_it_forget_what
     with pytest.raises(Conflict):
         watched.store.run_sync(sessions.insert, session)
     assert known(watched).rest is NO_REST
+
+
+async def test_another_session_disturbs_no_rest(watched: Desk) -> None:
+    await at_rest(watched)
+    before = known(watched).rest.machines["7"]
+    watched.session(2)
+    watched.clock.advance(60)
+    await look(watched.context, watched.at)
+    assert known(watched).rest.machines["7"] is before
