@@ -52,7 +52,7 @@ class Rest:
             nothing at all has changed takes a tenth of the time that it takes to find out what has.
     """
 
-    machines: Mapping[str | None, Trio] = field(factory=dict)
+    machines: Mapping[str, Trio] = field(factory=dict)
     since: datetime = _LONG_OVER
     until: datetime = _LONG_OVER
     settings: SessionSettings | None = None
@@ -92,9 +92,7 @@ class Rest:
         Nothing but them may name one of the three, and a complete look has just left all three as they were.
         """
         until = self.until if self.machines else now + REST_MAX
-        came: dict[str | None, Trio] = {
-            trio[0].id: trio for trio in trios if _is_undisturbed(trio, settings, now, until)
-        }
+        came = {trio[0].id: trio for trio in trios if _is_undisturbed(trio, settings, now, until)}
         if not came:
             return evolve(self, since=now)
         return Rest({**self.machines, **came}, now, until, settings)
@@ -104,8 +102,8 @@ class Rest:
     ) -> Iterable[str | None]:
         """The machines that are not as they were, or that another session names; and others, which never were at rest."""
         for id_, (row, track, _) in self.machines.items():
-            row_now = shown.get(id_ or "")
-            if (row_now is not row and row_now != row) or tracks.get(id_ or "") is not track:
+            row_now = shown.get(id_)
+            if (row_now is not row and row_now != row) or tracks.get(id_) is not track:
                 yield id_
         bound = {session.instance_id: session for session in sessions}
         for id_, (_, _, session) in self.machines.items():
@@ -117,7 +115,7 @@ class Rest:
     def _without(self, ended: Iterable[str | None]) -> Rest:
         machines = dict(self.machines)
         for id_ in ended:
-            machines.pop(id_, None)
+            machines.pop(id_ or "", None)
         return evolve(self, machines=machines)
 
 

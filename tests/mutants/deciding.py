@@ -265,7 +265,7 @@ AT_REST = (
         source="LESSONS A17, SimianArmy#319",
         what="What was decided about a machine is kept, whatever was noted about it since.",
         file="rest.py",
-        before=' or tracks.get(id_ or "") is not track:\n',
+        before=" or tracks.get(id_) is not track:\n",
         after=":\n",
         killed_by=tests(REST, "test_a_track_that_the_store_tells_otherwise_is_looked_at"),
     ),
