@@ -11,7 +11,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from shopperd.daemon import run
+from shopperd.process import run
 
 
 def tell(event: str, **values: Any) -> None:

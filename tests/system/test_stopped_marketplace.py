@@ -111,8 +111,10 @@ async def test_a_marketplace_that_hangs_is_told_and_hinders_no_other(tmp_path: P
         assert await found.count("job_runs_total", job="sweep", account="near", outcome="ok") >= sweeps + 3
 
         told = await found.account("far")
-        assert (told["healthy"], told["reason"]) == (False, "timeout")
-        assert "no answer within" in str(told["detail"])
+        assert told["healthy"] is False
+        # The last listing ran into its deadline, or was held back because those before it had.
+        assert told["reason"] in ("timeout", "breaker")
+        assert any(words in str(told["detail"]) for words in ("no answer within", "were not answered"))
         metrics = await api.metrics()
         assert sample(metrics, "shopperd_snapshots_total", account="far", outcome="timeout") >= 3
         ages = [sample(metrics, "shopperd_snapshot_age_seconds", account=name) for name in ("near", "far")]
