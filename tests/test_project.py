@@ -180,3 +180,9 @@ class TestPackage:
         asked = (sys.executable, "-m", "shopperd", "--version")
         said = subprocess.run(asked, capture_output=True, check=True, text=True).stdout
         assert shopperd.__version__ in said
+
+
+def test_one_function_alone_may_ask_for_a_destroy() -> None:
+    calls = re.compile(r"\.destroy_instance\(")
+    found = [path for path in sorted((ROOT / "shopperd").rglob("*.py")) if calls.search(path.read_text("utf-8"))]
+    assert found == [ROOT / "shopperd/jobs/destroys.py"]

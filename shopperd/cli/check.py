@@ -18,7 +18,7 @@ from shopperd.cli.output import printable, show_json, show_line
 from shopperd.clock import SystemClock
 from shopperd.providers.contract import (
     AuthFailed,
-    ChecksRights,
+    NamesRights,
     OfferFilter,
     Provider,
     ProviderError,
@@ -40,6 +40,8 @@ SMALL = OfferFilter(gpu="RTX 4090", gpu_count=1)
 """A search that every market answers quickly; finding nothing is fine."""
 
 NOT_TOLD = "not told"
+NOT_TRIED = "not tried"
+"""Whether a key may rent and destroy can only be seen by doing it, and no check does that."""
 NO_RIGHTS: Mapping[str, str] = {}
 
 T = TypeVar("T")
@@ -59,15 +61,17 @@ class Finding:
 @click.command()
 @click.option("--config", type=click.Path(path_type=Path), help="Default: /etc/shopperd/config.toml, if it is there.")
 @click.option(
-    "--online", is_flag=True, help="Also ask every account for its instances and a few offers, and try its rights."
+    "--online",
+    is_flag=True,
+    help="Also ask every account for its instances and a few offers, which tells its rights to read.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the settings, and with --online the findings, as JSON.")
 def check(config: Path | None, online: bool, as_json: bool) -> None:
     """Print the settings in force, or everything that is wrong with them.
 
-    Secrets are named by where they are, never shown. With --online nothing is rented and nothing destroyed: the right to do so is
-    tried on a machine that cannot exist. Exit status 2: the settings are wrong; 1: an account does not work, or its key lacks a
-    right, which is named.
+    Secrets are named by where they are, never shown. With --online nothing is asked for that changes anything, so the right to rent
+    and destroy is named and not tried. Exit status 2: the settings are wrong; 1: an account does not work, or its key lacks a right to
+    read, which is named.
 
     \b
     Examples:
@@ -154,24 +158,17 @@ async def _ask(account: AccountSettings, settings: Settings, secrets: Mapping[st
 
 async def _look(provider: Provider) -> tuple[bool, str, Mapping[str, str]]:
     """What the account answers, and which of the rights that are needed its credentials have."""
-    names = provider.rights if isinstance(provider, ChecksRights) else Rights("listing", "the market", "changes")
-    rights: dict[str, str] = {}
+    names = provider.rights if isinstance(provider, NamesRights) else Rights("listing", "the market", "changes")
+    rights = {names.change: NOT_TRIED}
     snapshot, no_list = await _with_right(provider.list_all_instances(), names.list_instances, rights)
     offers, no_offers = await _with_right(provider.list_offers(SMALL), names.list_offers, rights)
     if no_list is not None and no_offers is not None:
         raise no_list  # no right is missing: these credentials are not taken at all
-    no_change = None
-    if isinstance(provider, ChecksRights):
-        try:
-            _, no_change = await _with_right(provider.try_change(), names.change, rights)
-        except ProviderError:
-            rights[names.change] = NOT_TOLD
     missing = [
         f"{name}, which is needed to {purpose} (the answer was: {error})"
         for name, purpose, error in (
             (names.list_instances, "see instances", no_list),
             (names.list_offers, "search the market", no_offers),
-            (names.change, "rent and destroy", no_change),
         )
         if error is not None
     ]
@@ -181,7 +178,7 @@ async def _look(provider: Provider) -> tuple[bool, str, Mapping[str, str]]:
         return False, f"its listing is not complete ({snapshot.reason}): {snapshot.detail}", rights
     seen = 0 if snapshot is None else len(snapshot.instances)
     found = 0 if offers is None else len(offers)
-    detail = f"{seen} instances; the market answers ({found} offers of one {SMALL.gpu})"
+    detail = f"{seen} instances; the market answers ({found} offers of one {SMALL.gpu}); not tried: {names.change}, to rent and destroy"
     if isinstance(provider, TellsBalance):
         detail += await _balance(provider, names.balance, rights)
     return True, detail, rights

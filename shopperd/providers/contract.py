@@ -226,19 +226,12 @@ class Rights:
 
 
 @runtime_checkable
-class ChecksRights(Protocol):
-    """An adapter that can tell whether the credentials may change anything, changing nothing. Adapters may leave this out."""
+class NamesRights(Protocol):
+    """An adapter that knows what its provider calls the rights. Adapters may leave this out."""
 
     @property
     def rights(self) -> Rights:
         """What the rights are called."""
-
-    async def try_change(self) -> None:
-        """Ask for the end of a machine that cannot exist. Returning means that the credentials may change something.
-
-        Raises:
-            AuthFailed: they may not.
-        """
 
 
 class Provider(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Mapping
 
@@ -36,7 +35,6 @@ from shopperd.settings import AccountSettings
 from shopperd.telemetry import Metrics
 
 NAME = "tensordock"
-NOBODYS_ID = "00000000-0000-0000-0000-000000000000"
 RIGHTS = Rights(list_instances="read instances", list_offers="read the market", change="change instances")
 CREATE_SECONDS_MIN = 120.0
 """Creates that took longer than 60 s and then succeeded are on record; giving up early only leaves them unclear."""
@@ -203,16 +201,6 @@ class TensorDock:
     def rights(self) -> Rights:
         """TensorDock has no names for them."""
         return RIGHTS
-
-    async def try_change(self) -> None:
-        """Ask for the instance of the nil UUID to be destroyed, which is nobody's.
-
-        Raises:
-            AuthFailed: the credentials may not destroy.
-        """
-        # Whatever else it says, it has not refused the credentials.
-        with contextlib.suppress(InstanceNotFound, Refused, BadAnswer):
-            await self.destroy_instance(NOBODYS_ID)
 
     async def get_instance_status(self, id: str) -> Instance:
         """One instance with its price, GPU and SSH port."""

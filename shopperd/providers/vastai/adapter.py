@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Mapping
 
@@ -48,8 +47,6 @@ PAGE_ROWS = 25
 """The most that a page of instances holds."""
 PAGES_MAX = 400
 """Ten thousand instances. More pages are a cursor that runs in circles."""
-NOBODYS_ID = str(2**53 - 1)
-"""The largest that its numbers can hold without loss; ids are counted up, and have eight digits by now."""
 RIGHTS = Rights(list_instances="instance_read", list_offers="misc", change="instance_write", balance="user_read")
 OFFERS_BYTES_MAX = 256 * 2**20
 
@@ -182,15 +179,6 @@ class VastAI:
     def rights(self) -> Rights:
         """By the table of routes and scopes that Vast.ai ships with its command (``api_scopes.json``)."""
         return RIGHTS
-
-    async def try_change(self) -> None:
-        """Ask for an instance with an id that Vast.ai will never reach to be destroyed.
-
-        Raises:
-            AuthFailed: the key lacks the right.
-        """
-        with contextlib.suppress(InstanceNotFound, Refused):
-            await self.destroy_instance(NOBODYS_ID)
 
     async def balance_usd(self) -> float | None:
         """The prepaid credit; the figure that is called ``balance`` is another one.

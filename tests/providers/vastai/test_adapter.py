@@ -594,17 +594,3 @@ async def test_the_credit_is_what_is_left_and_nothing_else_stands_for_it(
     vast, sender = account(clock, metrics, reply({"id": 1, **told}))
     assert await vast.balance_usd() == left
     assert sender.requests[0].url.endswith("/api/v0/users/current/")
-
-
-@pytest.mark.parametrize("status", [401, 403])
-async def test_a_key_without_the_right_to_change_is_told_so(clock: FakeClock, metrics: Metrics, status: int) -> None:
-    vast, _ = account(clock, metrics, reply({"error": "auth_error", "msg": "no such right"}, status))
-    with pytest.raises(AuthFailed):
-        await vast.try_change()
-
-
-async def test_the_right_to_change_is_tried_on_nobodys_machine(clock: FakeClock, metrics: Metrics) -> None:
-    vast, sender = account(clock, metrics, reply({"error": "no_such_instance", "msg": "none"}, 404))
-    await vast.try_change()
-    (request,) = sender.requests
-    assert (request.method, request.url.rpartition("/api/")[2]) == ("DELETE", "v0/instances/9007199254740991/")
