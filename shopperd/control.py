@@ -626,7 +626,7 @@ def _adopter(
     found = {} if by_tag is None and asked is None else sessions.known(conn, [id_ for id_ in (asked, by_tag) if id_])
     named = found.get(asked or by_tag or new_id)
     if named is not None and named.account == account.name and _waits_for_a_machine(named):
-        tied = bound(named, track.instance, now, reason=None)
+        tied = bound(named, track.instance, now)
         return sessions.update(
             conn,
             tied if adoption.keeps_deadline else evolve(tied, expires_at=adoption.expires_at, deadline_set_at=now),

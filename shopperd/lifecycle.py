@@ -108,7 +108,7 @@ def may_come_back(
     return now < since + timedelta(seconds=settings.resurrection_window)
 
 
-def bound(session: Session, instance: Instance, now: datetime, *, reason: str | None = None) -> Session:
+def bound(session: Session, instance: Instance, now: datetime) -> Session:
     """The session, bound to an instance and in the state that the instance is in; an unknown one changes no state."""
     bound_before = session.instance_id is not None and session.state.live
     state = _BY_INSTANCE.get(instance.state, session.state if bound_before else _S.STARTING)
@@ -124,7 +124,7 @@ def bound(session: Session, instance: Instance, now: datetime, *, reason: str | 
     )
     if session.state is _S.ENDING:
         return tied
-    return moved(tied, state, now, reason=reason)
+    return moved(tied, state, now)
 
 
 def revived(session: Session, instance_id: str, now: datetime) -> Session:

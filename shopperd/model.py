@@ -253,7 +253,7 @@ class OrphanPhase(enum.StrEnum):
 
 
 class HoldReason(enum.StrEnum):
-    """Why an act waits, in the order in which the guards are asked."""
+    """Why an act waits. In which order the guards are asked, `reconcile` says."""
 
     NO_RIGHT_TO_ACT = "no_right_to_act"
     OBSERVING = "observing"

@@ -94,11 +94,6 @@ def test_a_price_that_is_not_told_is_kept() -> None:
     assert bound(running, instance("a", 1, price_per_hour=None), NOW).price_per_hour == 0.7
 
 
-def test_binding_tells_why_if_it_is_told() -> None:
-    expected = session(1, SessionState.EXPECTED)
-    assert bound(expected, instance("a", 1), NOW, reason="adopted").reason == "adopted"
-
-
 def test_a_card_that_is_not_told_is_kept() -> None:
     running = session(1, instance_id="a", gpu="RTX 4090", gpu_count=2)
     kept = bound(running, instance("a", 1), NOW)
