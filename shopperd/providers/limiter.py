@@ -133,10 +133,10 @@ class Limiter:
             try:
                 await turn
             except asyncio.CancelledError:
-                if self._turns.pop(ticket, None) is None:
-                    self._pacer.give_back(ticket)
-                else:
+                if self._turns.pop(ticket, None) is not None:
                     self._pacer.leave(ticket)
+                elif not turn.cancelled():  # else whoever served the queue has seen it, and took the turn back
+                    self._pacer.give_back(ticket)
                 self._serve()
                 raise
         try:
@@ -146,6 +146,10 @@ class Limiter:
             raise
         self._breaker.began(ticket)
         return ticket
+
+    def is_shut(self, ticket: Ticket) -> bool:
+        """Whether something came since this call's turn came, so that it must not be sent now."""
+        return self._pacer.is_shut(ticket, self._clock.monotonic())
 
     def give_back(self, ticket: Ticket) -> None:
         """Tell that a call whose turn came is not sent."""
@@ -162,7 +166,7 @@ class Limiter:
 
     def succeeded(self, ticket: Ticket) -> None:
         """Tell that a call was answered and not refused for its frequency."""
-        self._breaker.answered(ticket)
+        self._answered(ticket)
         self._pacer.succeeded(ticket, self._clock.monotonic())
         self._serve()
 
@@ -172,7 +176,7 @@ class Limiter:
         pause = self._breaker.failed(ticket, now)
         self._pacer.lost(ticket)
         if pause:
-            self._pacer.spacings[Endpoint.DESTROY].block(now + min(pause, DESTROY_PAUSE_SECONDS_MAX))
+            self._pacer.spacings[Endpoint.DESTROY].paused_until = now + min(pause, DESTROY_PAUSE_SECONDS_MAX)
         self._serve()
 
     def abandoned(self, ticket: Ticket) -> None:
@@ -190,7 +194,7 @@ class Limiter:
     ) -> None:
         """Tell that a call was refused for its frequency, with what hints the answer gave."""
         now = self._clock.monotonic()
-        self._breaker.answered(ticket)
+        self._answered(ticket)
         backoff = self._pacer.refused(ticket, now, retry_after_seconds, threshold_seconds, blocks)
         labels = {**self._labels, "endpoint": ticket.endpoint.value, "cause": backoff.cause}
         self._metrics.ratelimit_backoffs_total.labels(**labels).inc()
@@ -233,6 +237,11 @@ class Limiter:
         at = self._clock.now()
         if at - learned.at <= AGE_MAX:
             self._pacer.recall(learned.layers, self._clock.monotonic(), at)
+
+    def _answered(self, ticket: Ticket) -> None:
+        """The provider is there, so that destroys need not be slow any more."""
+        self._breaker.answered(ticket)
+        self._pacer.spacings[Endpoint.DESTROY].paused_until = -math.inf
 
     def _ask_breaker(self, endpoint: Endpoint, *, urgent: bool) -> None:
         if urgent or endpoint is Endpoint.DESTROY:

@@ -274,6 +274,12 @@ class Pacer:
         self._served_at[place] = self._grants
         return head
 
+    def is_shut(self, ticket: Ticket, now: float) -> bool:
+        """Whether a refusal of another call has shut what this one, whose turn has come, would go through."""
+        if self.shared.episode is not None and self.shared.episode.scout is not ticket:
+            return True
+        return max(self.spacings[ticket.endpoint].blocked_until, self.shared.blocked_until) > now + _ROUNDING
+
     def give_back(self, ticket: Ticket) -> None:
         """Undo a grant: the call was not sent."""
         self.spacings[ticket.endpoint].drop(_flight(ticket))

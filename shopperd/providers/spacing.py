@@ -1,8 +1,9 @@
 """The least time between two calls of one endpoint class, learned. Pure: moments are handed in, in seconds that only grow.
 
 What counts is when calls arrive at the provider, and of that only the sending and the answer are known. So an arrival is taken to
-be in the middle, and the next call is sent so that it should arrive a gap later. Refused calls count like accepted ones: some
-providers restart their clock with each.
+be in the middle, and the next call is sent so that it should arrive a gap later. Yet it leaves hardly sooner than a gap after the
+one before: an answer that came quicker than usual may be followed by one that is as quick. Refused calls count like accepted
+ones: some providers restart their clock with each.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ GAP_SHARE_MIN = 0.1
 """Closer than this share of what is published nobody goes, however much is accepted: no refusal is no invitation."""
 BOLD_SHARE = 0.75
 """How much of the spacing is tried when a refusal is overdue."""
+SOONER_SHARE = 0.95
+"""Two calls leave no closer than this share of the gap at which they should arrive."""
 LATEST_WAY = 0.45
 """While no answer is there the call may have arrived as late as this share before now."""
 CLOSE_SHARE = 1.06
@@ -112,6 +115,7 @@ class Spacing:
         gap: the spacing in force.
         told: the spacing that the provider has named, which is not gone below until a bold call has shown that it may.
         blocked_until: nothing goes before that.
+        paused_until: nothing goes before that either, unless something is answered first.
         probes: whether it may be tried closer than `start`, and boldly.
     """
 
@@ -120,9 +124,11 @@ class Spacing:
     gap: float = field(init=False)
     told: float = 0.0
     blocked_until: float = -math.inf
+    paused_until: float = -math.inf
     tooth: Tooth = field(factory=Tooth)
     round_trips: RoundTrips = field(factory=RoundTrips)
     search: Search | None = None
+    _sent_at: float = -math.inf
     _arrived_at: float = -math.inf
     _accepted_at: float = -math.inf
     _cut_at: float = -math.inf
@@ -134,7 +140,9 @@ class Spacing:
 
     def open_at(self) -> float:
         """When the next call may go; infinite while one has its turn and is not sent yet."""
-        return max(self.blocked_until, self._after(self.gap * BOLD_SHARE if self._bold_now else self.gap))
+        return max(
+            self.blocked_until, self.paused_until, self._after(self.gap * BOLD_SHARE if self._bold_now else self.gap)
+        )
 
     def take(self, now: float, entered_at: float) -> Flight:
         """A call of this class, which came into the queue at `entered_at`, has its turn now."""
@@ -155,7 +163,7 @@ class Spacing:
 
     def sent(self, flight: Flight, now: float) -> None:
         """It leaves now."""
-        flight.sent_at = now
+        flight.sent_at = self._sent_at = now
 
     def arrival(self, flight: Flight, now: float) -> float:
         """When a call that is answered now arrived, as far as one can know."""
@@ -227,7 +235,7 @@ class Spacing:
 
     def _after(self, gap: float) -> float:
         lead = self.round_trips.mean / 2
-        at = self._arrived_at + gap - lead
+        at = max(self._sent_at + gap * SOONER_SHARE, self._arrived_at + gap - lead)
         for flight in self._flights:
             if flight.sent_at is None:
                 return math.inf

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final, Protocol, TypeVar
@@ -22,7 +22,16 @@ from multidict import CIMultiDict
 
 import shopperd
 from shopperd.clock import Clock
-from shopperd.providers.contract import GATE, URGENT, AuthFailed, BadAnswer, ProviderError, RateLimited, Unclear
+from shopperd.providers.contract import (
+    GATE,
+    URGENT,
+    AuthFailed,
+    BadAnswer,
+    ProviderError,
+    RateLimited,
+    Unclear,
+    Withheld,
+)
 from shopperd.providers.limiter import Blocks, Endpoint, Limiter, Ticket
 from shopperd.providers.pacing import HINT_SECONDS_MAX, QUOTA_SECONDS_MAX
 from shopperd.telemetry import Metrics
@@ -227,14 +236,24 @@ class Transport:
         began = self._clock.monotonic()
         ticket = await self._limiter.wait(call.endpoint, urgent=URGENT.get(), refused=refused)
         if (gate := GATE.get()) is not None:
-            try:
-                await gate()
-            except BaseException:
-                self._limiter.give_back(ticket)
-                raise
+            while not await self._is_let_through(gate, ticket):
+                if call.endpoint is Endpoint.CREATE:
+                    raise Withheld("another call was refused for its frequency when its turn had come")
+                ticket = await self._limiter.wait(call.endpoint, urgent=URGENT.get(), refused=ticket)
         waited = self._clock.monotonic() - began
         self._metrics.ratelimit_wait_seconds.labels(**self._labels, endpoint=call.endpoint.value).observe(waited)
         return ticket
+
+    async def _is_let_through(self, gate: Callable[[], Awaitable[None]], ticket: Ticket) -> bool:
+        """Ask the gate, which takes a while. A refusal may come meanwhile, and then this turn is none any more."""
+        passed = False
+        try:
+            await gate()
+            passed = not self._limiter.is_shut(ticket)
+        finally:
+            if not passed:
+                self._limiter.give_back(ticket)
+        return passed
 
     async def _once(self, call: Call, ticket: Ticket, classify: Classify, read: Callable[[Reply], T]) -> T:
         try:

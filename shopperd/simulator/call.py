@@ -181,14 +181,15 @@ class Call:
         return instances
 
     def row(self, instance: Instance, row: Row) -> Row:
-        """How this request is shown one machine."""
+        """How this request is shown one machine. What a fault has made into no object cannot be changed further."""
+        shown: Any = row
         for fault in self.faults:
-            if fault.spec.row is not None and fault.instance in (None, instance.id):
-                changed = fault.spec.row(self, fault, instance, row)
+            if fault.spec.row is not None and fault.instance in (None, instance.id) and isinstance(shown, dict):
+                changed = fault.spec.row(self, fault, instance, shown)
                 if changed is not None:
-                    row = changed
+                    shown = changed
                     self.met(fault)
-        return row
+        return shown  # type: ignore[no-any-return]
 
     @property
     def alters_offers(self) -> bool:

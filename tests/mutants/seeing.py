@@ -455,8 +455,8 @@ MANNERS = (
         source="LESSONS D18, J4, ravel PR#1777",
         what="A destroy that waited a minute for its turn is sent although the deployment was frozen meanwhile.",
         file="providers/transport.py",
-        before="                await gate()\n",
-        after="                pass\n",
+        before="            await gate()\n",
+        after="            pass\n",
         killed_by=tests(TRANSPORT, "test_a_call_whose_turn_has_come_can_still_be_withheld"),
     ),
 )

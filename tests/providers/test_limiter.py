@@ -298,6 +298,23 @@ async def test_a_waiter_that_is_cancelled_just_after_its_turn_came_gives_it_back
     assert clock.monotonic() == 1.0
 
 
+async def test_one_that_is_cancelled_and_has_not_noticed_yet_when_its_turn_comes_gives_it_back_once(
+    clock: FakeClock, metrics: Metrics
+) -> None:
+    subject = limiter(clock, metrics)
+    other = await subject.wait(Endpoint.OFFERS)
+    await called(subject, Endpoint.LIST)
+    waiting = asyncio.create_task(subject.wait(Endpoint.LIST))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    clock.advance(1.0)
+    subject.give_back(other)  # anything that makes it look at the queue
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await called(subject, Endpoint.LIST)
+    assert clock.monotonic() == 1.0
+
+
 async def test_no_timer_is_left_when_nobody_waits(clock: FakeClock, metrics: Metrics) -> None:
     subject = limiter(clock, metrics)
     await called(subject, Endpoint.LIST)
@@ -335,6 +352,16 @@ async def test_in_an_outage_reads_and_creates_are_held_back_and_destroys_slow_do
     assert clock.monotonic() == 0.0
     await called(subject, Endpoint.DESTROY)
     assert clock.monotonic() == 5.0
+
+
+async def test_the_first_answer_after_an_outage_lets_destroys_go_at_once(clock: FakeClock, metrics: Metrics) -> None:
+    subject = limiter(clock, metrics)
+    await outage(subject)
+    looked = await subject.wait(Endpoint.SHOW, urgent=True)
+    subject.sent(looked)
+    subject.succeeded(looked)
+    await called(subject, Endpoint.DESTROY)
+    assert clock.monotonic() == 0.0
 
 
 async def test_after_a_pause_one_call_asks_whether_the_outage_is_over_and_its_answer_lets_all_go(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from shopperd.providers.bucket import PAUSE_SECONDS_MAX
 from shopperd.providers.pacing import AGING_GRANTS, Blocks, Endpoint, Pacer, Published, Ticket
+from shopperd.providers.spacing import SOONER_SHARE
 from shopperd.settings import LimitSettings
 
 PUBLISHED = Published({Endpoint.LIST: 1.0, Endpoint.DESTROY: 3.0, Endpoint.CREATE: 4.5, Endpoint.OFFERS: 6.0})
@@ -449,3 +450,14 @@ def test_the_accounts_own_spacing_is_never_longer_than_what_an_operator_set(
     overrides: LimitSettings, expected: float
 ) -> None:
     assert Pacer(Published(shared=0.6), overrides, random.Random(3)).shared.interval == pytest.approx(expected)
+
+
+def test_quick_answers_after_slow_ones_draw_no_call_near_to_the_one_before() -> None:
+    desk = Desk()
+    left = []
+    for seconds in [4.8] * 10 + [0.1] * 10:
+        ticket = desk.turn()
+        left.append(desk.now)
+        desk.now += seconds
+        desk.pacer.lost(ticket) if seconds < 1.0 else desk.pacer.succeeded(ticket, desk.now)
+    assert min(after - before for before, after in pairwise(left)) >= SOONER_SHARE * 0.99

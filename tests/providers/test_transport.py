@@ -451,6 +451,34 @@ async def test_a_call_whose_turn_has_come_can_still_be_withheld(clock: FakeClock
     assert len(sender.requests) == 1
 
 
+@pytest.mark.parametrize("endpoint", [Endpoint.CREATE, Endpoint.DESTROY])
+async def test_a_call_whose_gate_is_overtaken_by_a_refusal_is_not_sent_in_that_turn(
+    clock: FakeClock, metrics: Metrics, endpoint: Endpoint
+) -> None:
+    subject, sender, limiter = transport(clock, metrics, Reply(200))
+    other, asked = await limiter.wait(Endpoint.LIST), []
+    limiter.sent(other)
+
+    async def agree() -> None:
+        asked.append(clock.monotonic())
+        if len(asked) == 1:
+            limiter.refused(other, retry_after_seconds=30.0, blocks=Blocks.ACCOUNT)
+
+    gate = GATE.set(agree)
+    try:
+        change = subject.call(Call(endpoint, "PUT", "/api/v0/asks/1/"), nothing_special)
+        if endpoint is Endpoint.CREATE:
+            with pytest.raises(Withheld, match="refused for its frequency"):
+                await change
+            assert (asked, sender.requests) == ([0.0], [])
+        else:
+            await change
+            assert len(sender.requests) == 1
+            assert asked[1] >= 30.0
+    finally:
+        GATE.reset(gate)
+
+
 async def test_a_gate_that_is_open_lets_its_call_pass(clock: FakeClock, metrics: Metrics) -> None:
     subject, sender, _ = transport(clock, metrics, Reply(200))
 

@@ -70,6 +70,7 @@ class House:
         cut_at: the boundary at which whoever crosses it is cut.
         opens, noted_opens: how often the store was opened, as it says itself and as the file beside it does.
         noted_beat: the newest heartbeat, as the file beside the store says.
+        swapped: another file was put in the place of the store since it was last opened.
     """
 
     seed: int
@@ -88,6 +89,7 @@ class House:
     noted_opens: int = 0
     noted_beat: datetime | None = None
     created: bool = True
+    swapped: bool = False
     healing: bool = False
     happened: dict[str, int] = field(factory=dict)
     died: asyncio.Event = field(factory=asyncio.Event)
@@ -185,9 +187,10 @@ class House:
             self.place = evolve(self.place, continuous=self._is_continuous())
             self.opens += 1
             self.noted_opens = self.opens
-            if not self.place.continuous and not self.created:
+            if (self.swapped or not self.place.continuous) and not self.created:
                 for asked in ledger.asked:
                     asked.deadline_unsure = True
+            self.swapped = False
         life = Life(self, number)
         self.created = False
         ledger.lives.append(Lifetime(number, now))
@@ -277,6 +280,7 @@ class House:
         self._put(self.copy.image, self.copy.at)
         self.opens = self.copy.opens
         if not same_file:
+            self.swapped = True
             self.place = evolve(self.place, inode=f"{self.place.inode}1")
 
     def move(self, *, alone: bool) -> None:

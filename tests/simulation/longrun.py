@@ -172,14 +172,18 @@ def simulate(first: int, schedules: int, *, jobs: int | None = None, points: boo
 
 @define
 class _Progress:
-    """Tells now and then how far it is."""
+    """Tells now and then how far it is, and at once what failed: a run that is cut off has not been for nothing."""
 
     schedules: int
     out: TextIO
+    failures: int = 0
     began: float = field(factory=time.monotonic)
     told_at: float = field(factory=time.monotonic)
 
     def tell(self, total: Tally) -> None:
+        for seed, oracles in total.failures[self.failures :]:
+            self._say(f"seed {seed}: {', '.join(oracles)}; play it again: {replay(seed)}")
+        self.failures = len(total.failures)
         now = time.monotonic()
         if now - self.told_at < PROGRESS_SECONDS or not total.schedules:
             return
@@ -187,12 +191,13 @@ class _Progress:
         per_second = total.schedules / (now - self.began)
         left = (self.schedules - total.schedules) / per_second
         points = f"{total.points} crash points, " if total.points else ""
-        print(
+        self._say(
             f"{points}{total.schedules:,} of {self.schedules:,} schedules, {per_second:.1f} a second, "
-            f"{left / 60:.0f} min left, {total.violations} violations",
-            file=self.out,
-            flush=True,
+            f"{left / 60:.0f} min left, {total.violations} violations"
         )
+
+    def _say(self, text: str) -> None:
+        print(text, file=self.out, flush=True)
 
 
 def _report(total: Tally, say: Callable[[str], None]) -> None:

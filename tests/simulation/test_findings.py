@@ -133,6 +133,43 @@ def test_a_minute_of_refusals_keeps_no_ended_session_for_ten_minutes() -> None:
     assert ledger.well_at - ledger.healed_at < 600.0
 
 
+def test_quick_answers_after_slow_ones_draw_no_request_near_to_the_one_before() -> None:
+    huge, slow = step(11.6, "fault", name="huge_body", seconds=23.4), step(59.0, "fault", name="slow", delay=4.7)
+    assert judge(play(Schedule(5437, Shape(sweep=10.0, status_share=1.0), (huge, slow), 80.0))) == []
+
+
+def test_a_create_that_is_overtaken_by_a_refusal_while_the_store_marks_it_waits_as_told() -> None:
+    refused = step(3.3, "fault", name="rate_limited_after_effect", retry_after="1")
+    shape = Shape(accounts=(DOCK, OLD_DOCK), sweep=10.0, status_share=1.0, shared=True)
+    assert judge(play(Schedule(5819, shape, (refused, create(4.9, "theme", DOCK)), 7.4))) == []
+
+
+def test_the_first_answer_after_an_outage_lets_a_destroy_go_before_all_else() -> None:
+    steps = (
+        create(17.028, "theme", OLD_DOCK),
+        step(22.714, "fault", name="connection_cut_midway", seconds=39.4),
+        step(26.203, "freeze"),
+        step(39.732, "end", key="theme"),
+        step(43.649, "crash", boundaries=34, down=6.48),
+        step(54.028, "unfreeze"),
+    )
+    assert judge(play(Schedule(6271, Shape(accounts=(OLD_DOCK,), sweep=10.0, status_share=1.0), steps, 74.0))) == []
+
+
+def test_a_copy_of_the_same_moment_as_another_file_ends_no_session_by_its_deadline() -> None:
+    register = step(10.0, "register", key="one", account=OLD_DOCK, lifetime=68.0)
+    twin = step(15.0, "appear", account=VAST, tag="twin", age=1667.0, pick=14)
+    steps = (register, twin, step(21.0, "copy"), step(21.0, "restore", down=6.0, same_file=False))
+    assert (
+        judge(play(Schedule(5798, Shape(accounts=(VAST, OLD_DOCK), sweep=12.0, status_share=1.0), steps, 81.4))) == []
+    )
+
+
+def test_rows_that_are_no_objects_can_be_altered_no_further() -> None:
+    faults = [step(20.0, "fault", name=name) for name in ("row_not_an_object", "row_status_shouts")]
+    assert judge(played(create(12.0, account=DOCK), *faults, account=DOCK)) == []
+
+
 def test_all_is_well_in_the_end_with_every_dialect_and_nothing_wrong_outside() -> None:
     for account in (VAST, DOCK, OLD_DOCK):
         ledger = played(create(12.0, account=account), step(50.0, "end", key="one"), account=account)

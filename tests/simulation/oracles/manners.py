@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from shopperd.providers.spacing import BOLD_SHARE, GAP_SHARE_MIN
+from shopperd.providers.spacing import BOLD_SHARE, GAP_SHARE_MIN, SOONER_SHARE
 from tests.simulation.ledger import Ledger, Run, Sent
 from tests.simulation.oracles.safety import left_at
 
@@ -57,8 +57,8 @@ def polite_spacing(ledger: Ledger) -> Iterator[str]:
                 if len(before) >= many:
                     gap = left_at(sent) - left_at(before[-many])
                     published = intervals.get(kind, 0.0)
-                    bound = max(least * BOLD_SHARE, published * GAP_SHARE_MIN)
-                    way = WAY_SECONDS if kind == "shared" or least < published else 0.0
+                    bound = max(least * BOLD_SHARE, published * GAP_SHARE_MIN) * SOONER_SHARE
+                    way = WAY_SECONDS if kind == "shared" else 0.0
                     if gap < bound - way - ROUNDING_SECONDS:
                         yield (
                             f"request {sent.n} ({sent.operation}) of {account} left {gap:.3f} s after request "
