@@ -277,6 +277,12 @@ class Ledger:
     spilled: list[str] = field(factory=list)
     crashes: list[str] = field(factory=list)
 
+    def told_tag(self, machine: Machine) -> str | None:
+        """The tag that a listing tells: a machine of Vast.ai has it a second time, for a label that is missing."""
+        if machine.tag or machine.provider != "vastai":
+            return machine.tag
+        return self.rented().get((machine.provider, machine.id, machine.created_at))
+
     def rented(self) -> dict[tuple[str, str, float], str]:
         """The tag that a machine was rented for, by provider, id and moment: it holds whatever became of the tag."""
         return {

@@ -165,6 +165,14 @@ def test_a_copy_of_the_same_moment_as_another_file_ends_no_session_by_its_deadli
     )
 
 
+def test_a_new_store_knows_a_machine_without_its_label_by_the_tag_s_second_place() -> None:
+    ledger = played(
+        step(1.0, "fault", name="create_tag_missing"), create(12.0), step(40.0, "empty", down=10.0), safety=100.0
+    )
+    assert [machine.tag for machine in ledger.left()] == [None]
+    assert judge(ledger) == []
+
+
 def test_rows_that_are_no_objects_can_be_altered_no_further() -> None:
     faults = [step(20.0, "fault", name=name) for name in ("row_not_an_object", "row_status_shouts")]
     assert judge(played(create(12.0, account=DOCK), *faults, account=DOCK)) == []

@@ -105,7 +105,7 @@ def _expected(ledger: Ledger, account: str) -> dict[str, int]:
     for machine in ledger.left():
         if machine.provider != ledger.providers[account]:
             continue
-        claim = session_of(machine.tag, ledger.deployment)
+        claim = session_of(ledger.told_tag(machine), ledger.deployment)
         named = sessions.get(claim) if claim is not None else None
         if machine.id in bound:
             expected[f"ours {account}"] += 1
