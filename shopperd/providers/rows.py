@@ -57,6 +57,9 @@ class Rows(Generic[T]):
         self._key = f'"{key}"'.encode()
         self._reader = reader
         self._take = take
+        self._begin()
+
+    def _begin(self) -> None:
         self._at = _At.HEAD
         self._left: list[bytes] = []
         self._open = b""
@@ -76,7 +79,7 @@ class Rows(Generic[T]):
             self._left.append(chunk)
 
     def finish(self) -> bytes:
-        """What is left of the document.
+        """What is left of the document. The next one may be fed then: a refused call is asked again.
 
         Raises:
             BadAnswer: the list was cut off, which must never read as a shorter one.
@@ -85,7 +88,9 @@ class Rows(Generic[T]):
             self._read_one_by_one()
             if self._at is _At.ROWS:
                 raise BadAnswer("the answer is cut off in the middle of its list")
-        return b"".join([*self._left, self._open])
+        left = b"".join([*self._left, self._open])
+        self._begin()
+        return left
 
     def _find_list(self) -> None:
         start = _start_of(self._key, self._open)
