@@ -15,6 +15,12 @@ JUMP_SECONDS = 5.0
 DISTRUST_SECONDS = 3600.0
 """A jump is believed only after it has stood for so long: time for the alert to be seen before deadlines count by it."""
 
+AHEAD_SECONDS = 60.0
+"""A clock that is further ahead of a provider's is wrong, and not the answer slow."""
+
+NO_EARLIER = datetime(2026, 1, 1, tzinfo=UTC)
+"""A provider that tells an earlier time has no clock."""
+
 
 class Clock(Protocol):
     """Time, sleep and randomness. Durations are seconds."""
@@ -30,6 +36,9 @@ class Clock(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Wait; zero or less only gives way."""
 
+    def heard(self, told: datetime) -> float:
+        """Hear a provider's time of day, to a second. Seconds by which `now` was set back for it."""
+
 
 def _awake_seconds() -> float:
     """Seconds since the machine started, those that it slept included."""
@@ -41,6 +50,9 @@ class SystemClock:
 
     Sessions end and orphans ripen by time, so a clock that is set forward by a day would end everything. Until a jump has
     stood for `DISTRUST_SECONDS` the time goes on as it would have without it; `jumped_seconds` tells of it.
+
+    Nor is the time believed at once that the process found at its start, if it is ahead of what a provider tells first: machines
+    start with their clocks wrong, and are corrected a little later.
     """
 
     def __init__(
@@ -57,6 +69,7 @@ class SystemClock:
         self._anchor_wall = wall()
         self._anchor_awake = awake()
         self._jump_since: float | None = None
+        self._has_heard = False
 
     def now(self) -> datetime:
         """The time of day, UTC, without leaps."""
@@ -83,6 +96,20 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Wait on the event loop."""
         await asyncio.sleep(max(0.0, seconds))
+
+    def heard(self, told: datetime) -> float:
+        """Go by the time that a provider tells first, if it is earlier: to the machine's own it looks like a jump then.
+
+        A later one is not gone by, since it would end sessions, nor is any after the first, since a provider may be wrong, too.
+        """
+        if self._has_heard or told < NO_EARLIER:
+            return 0.0
+        self._has_heard = True
+        ahead = (self.now() - told).total_seconds()
+        if ahead <= AHEAD_SECONDS:
+            return 0.0
+        self._anchor_wall, self._anchor_awake = told.timestamp(), self._awake()
+        return ahead
 
     def _trust(self, wall: float, awake: float) -> None:
         self._anchor_wall, self._anchor_awake = wall, awake

@@ -33,6 +33,9 @@ class FakeClock:
         """Set the wall clock alone."""
         self._start += timedelta(seconds=seconds)
 
+    def heard(self, told: datetime) -> float:
+        return 0.0
+
     async def sleep(self, seconds: float) -> None:
         if seconds <= 0:
             await asyncio.sleep(0)

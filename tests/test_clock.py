@@ -1,6 +1,6 @@
 """The steadied clock: slew is followed, jumps are not, until they have stood for long."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -79,3 +79,42 @@ async def test_sleeping_no_time_gives_way(clock: SystemClock) -> None:
     before = clock.monotonic()
     await clock.sleep(-1)
     assert clock.monotonic() >= before
+
+
+def told(machine: Machine, ahead: float) -> datetime:
+    """What a provider tells if the machine is so many seconds ahead of it."""
+    return datetime.fromtimestamp(machine.wall - ahead, UTC)
+
+
+def test_a_start_with_a_clock_that_is_ahead_goes_by_the_first_time_that_a_provider_tells(
+    machine: Machine, clock: SystemClock
+) -> None:
+    machine.pass_(2.0)
+    assert clock.heard(told(machine, 7200.0)) == pytest.approx(7200.0)
+    machine.pass_(10.0)
+    assert clock.now().timestamp() == pytest.approx(START + 12.0 - 7200.0)
+    assert clock.jumped_seconds == pytest.approx(7200.0)
+    machine.wall -= 7200.0  # it is corrected
+    assert clock.now().timestamp() == pytest.approx(START + 12.0 - 7200.0)
+    assert clock.jumped_seconds == 0.0
+
+
+def test_a_clock_that_stays_ahead_of_the_providers_is_believed_in_the_end(machine: Machine, clock: SystemClock) -> None:
+    clock.heard(told(machine, 7200.0))
+    clock.now()
+    machine.pass_(DISTRUST_SECONDS)
+    assert clock.now().timestamp() == START + DISTRUST_SECONDS
+
+
+@pytest.mark.parametrize("ahead", [-7200.0, 0.0, 45.0, timedelta(days=3650).total_seconds()])
+def test_a_time_that_is_later_or_nearly_the_same_or_absurd_changes_nothing(
+    machine: Machine, clock: SystemClock, ahead: float
+) -> None:
+    assert clock.heard(told(machine, ahead)) == 0.0
+    assert clock.now().timestamp() == START
+
+
+def test_only_the_first_time_counts(machine: Machine, clock: SystemClock) -> None:
+    clock.heard(told(machine, 0.0))
+    assert clock.heard(told(machine, 7200.0)) == 0.0
+    assert clock.now().timestamp() == START

@@ -82,6 +82,7 @@ def record_snapshot(
     conn: Connection, account: AccountSettings, settings: Settings, snapshot: Snapshot, now: datetime
 ) -> Recorded:
     """Count a snapshot into the store: tracks, sessions, destroy jobs, fleet, events."""
+    _correct_restored_at(conn, now)
     before = load(conn, account, settings, now, snapshot)
     observed = observe(before, snapshot, settings, now)
     if snapshot.complete:
@@ -258,6 +259,13 @@ def _spans(conn: Connection, account: str) -> list[MemorySpan]:
 def _read_moment(conn: Connection, key: str) -> datetime | None:
     raw = meta.get(conn, key)
     return datetime.fromisoformat(raw) if isinstance(raw, str) else None
+
+
+def _correct_restored_at(conn: Connection, now: datetime) -> None:
+    """A clock that was ahead noted the future; no deadline would be known until then."""
+    restored_at = _read_moment(conn, RESTORED_KEY)
+    if restored_at is not None and restored_at > now:
+        meta.put(conn, RESTORED_KEY, now.isoformat())
 
 
 def last_complete_at(conn: Connection, account: str) -> datetime | None:

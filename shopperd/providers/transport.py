@@ -11,12 +11,13 @@ import enum
 import math
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final, Protocol, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
+import structlog
 from attrs import evolve, field, frozen
 from multidict import CIMultiDict
 
@@ -35,6 +36,8 @@ from shopperd.providers.contract import (
 from shopperd.providers.limiter import Blocks, Endpoint, Limiter, Ticket
 from shopperd.providers.pacing import HINT_SECONDS_MAX, QUOTA_SECONDS_MAX
 from shopperd.telemetry import Metrics
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("shopperd")
 
 BODY_BYTES_MAX = 32 * 2**20
 """Enough for thousands of instances; more than that is not an answer but an attack on our memory."""
@@ -271,6 +274,7 @@ class Transport:
                 reply = await self._sender.send(request)
             finally:
                 seconds = self._clock.monotonic() - sent
+            self._hear_time(reply, seconds)
             if request.intake is not None and reply.ok and not reply.taken:
                 reply = evolve(reply, body=await self._take_in(request.intake, reply.body), taken=True)
             self._check(reply, classify)
@@ -286,6 +290,21 @@ class Transport:
         self._observe(call.endpoint, seconds, "ok")
         self._tell(ticket, reply, None)
         return value
+
+    def _hear_time(self, reply: Reply, seconds: float) -> None:
+        """Tell the clock the provider's time, which is at most the one that it wrote and those seconds since the call."""
+        told = _moment(reply.headers.get("Date"))
+        # What a cache kept tells the time at which it was made.
+        if told is None or "Age" in reply.headers:
+            return
+        ahead = self._clock.heard(told + timedelta(seconds=seconds))
+        if ahead:
+            log.warning(
+                "clock.ahead",
+                account=self._labels["account"],
+                seconds=round(ahead),
+                detail="this machine's clock is ahead of the provider's, whose time holds for the next hour: set the clock",
+            )
 
     async def close(self) -> None:
         """Give back connections; calls in flight end with an error."""
@@ -398,13 +417,17 @@ def _retry_after(value: str | None, now: datetime) -> float | None:
     seconds = _number(value)
     if seconds is not None:
         return seconds
+    moment = _moment(value)
+    return None if moment is None else (moment - now).total_seconds()
+
+
+def _moment(value: str | None) -> datetime | None:
+    """An HTTP date."""
     try:
-        moment = parsedate_to_datetime(value)
+        moment = parsedate_to_datetime(value) if value is not None else None
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - now).total_seconds()
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
 def _number(value: str | None) -> float | None:

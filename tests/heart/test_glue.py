@@ -67,6 +67,9 @@ class SetClock:
     def monotonic(self) -> float:
         return (self.at - NOW).total_seconds()
 
+    def heard(self, told: datetime) -> float:
+        return 0.0
+
     async def sleep(self, seconds: float) -> None:
         raise AssertionError(f"nothing here waits, least of all {seconds} s")
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
@@ -491,3 +491,22 @@ async def test_a_gate_that_is_open_lets_its_call_pass(clock: FakeClock, metrics:
     finally:
         GATE.reset(gate)
     assert len(sender.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "heard"),
+    [
+        ({"Date": "Sun, 22 Nov 2026 20:00:00 GMT"}, [datetime(2026, 11, 22, 20, tzinfo=UTC)]),
+        ({"Date": "Sun, 22 Nov 2026 20:00:00 GMT", "Age": "7200"}, []),
+        ({"Date": "yesterday"}, []),
+        ({}, []),
+    ],
+)
+async def test_the_clock_hears_the_time_that_an_answer_tells_unless_a_cache_kept_it(
+    clock: FakeClock, metrics: Metrics, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str], heard: list[datetime]
+) -> None:
+    subject, _, _ = transport(clock, metrics, Reply(200, headers))
+    told: list[datetime] = []
+    monkeypatch.setattr(clock, "heard", lambda moment: told.append(moment) or 0.0)
+    await subject.call(LIST, nothing_special)
+    assert told == heard

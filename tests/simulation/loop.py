@@ -86,6 +86,9 @@ class VirtualClock:
         except RuntimeError:
             return 0.0  # before the loop runs it is the start
 
+    def heard(self, told: datetime) -> float:
+        return 0.0
+
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds))
 

@@ -107,6 +107,22 @@ def test_a_clock_that_was_set_back_covers_no_gap_of_the_memory() -> None:
     assert judge(ledger) == []
 
 
+def test_a_start_with_a_clock_that_is_ahead_ends_nobody_early() -> None:
+    ledger = played(create(12.0, lifetime=600.0), step(40.0, "clock_while_down", down=10.0, seconds=3000.0))
+    assert [machine.destroyed_at for machine in ledger.machines] == [None]
+    assert judge(ledger) == []
+
+
+def test_a_store_that_is_put_back_while_the_clock_is_ahead_knows_deadlines_that_are_set_later() -> None:
+    wrong, back = (
+        step(14.0, "clock_while_down", down=36.0, seconds=3293.0),
+        step(37.0, "restore", down=10.0, same_file=False),
+    )
+    ledger = played(step(6.0, "copy"), wrong, back, create(60.0, lifetime=20.0))
+    assert [machine.destroyed_at is None for machine in ledger.machines] == [False]
+    assert judge(ledger) == []
+
+
 def test_a_clock_that_is_set_while_the_process_runs_is_not_followed() -> None:
     for seconds in (-36000.0, 36000.0):
         ledger = played(

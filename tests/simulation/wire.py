@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -86,6 +87,7 @@ class InProcessSender:
         await process.boundary(f"request {request.method}")
         answer, sent = self._arrive(account, _incoming(request))
         sent.sent_at, sent.waited = sent_at, waited
+        told_at = formatdate(process.epoch(), usegmt=True)
         await process.boundary(f"effect {sent.operation}")
         back = process.latency() + answer.delay_seconds
         if answer.drip_seconds > 0:
@@ -93,7 +95,7 @@ class InProcessSender:
         late = back > request.timeout_seconds
         await asyncio.sleep(min(back, request.timeout_seconds))
         await process.boundary(f"answer {sent.operation}")
-        reply = _outcome(answer, request, late=late)
+        reply = _outcome(answer, request, told_at, late=late)
         sent.answered_at = process.epoch()
         sent.retry_after = _seconds(answer.headers.get("Retry-After"))
         return reply
@@ -157,8 +159,8 @@ def _incoming(request: HttpRequest) -> Request:
     return Request(request.method, unquote(parts.path), query, request.headers, request.body or b"")
 
 
-def _outcome(answer: Answer, request: HttpRequest, *, late: bool) -> Reply:
-    """What the network's own client makes of an answer.
+def _outcome(answer: Answer, request: HttpRequest, told_at: str, *, late: bool) -> Reply:
+    """What the network's own client makes of an answer, which tells the provider's time of day.
 
     Raises:
         Unclear, BadAnswer: as `shopperd.providers.sender` does.
@@ -182,7 +184,7 @@ def _outcome(answer: Answer, request: HttpRequest, *, late: bool) -> Reply:
             intake.feed(part)
     unpacker.finish()
     body = b"".join(parts) if intake is None else intake.finish()
-    return Reply(answer.status, answer.headers, body, taken=intake is not None)
+    return Reply(answer.status, {"Date": told_at, **answer.headers}, body, taken=intake is not None)
 
 
 def _seconds(header: str | None) -> float | None:

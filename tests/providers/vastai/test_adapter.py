@@ -64,10 +64,10 @@ async def listed(clock: FakeClock, metrics: Metrics, *answers: Answer) -> Snapsh
 # Listing.
 
 
-async def test_a_later_page_that_is_refused_within_a_200_is_asked_for_again(
-    clock: FakeClock, metrics: Metrics
-) -> None:
-    refusal = reply({"success": False, "error": "rate_limit", "msg": "API requests too frequent endpoint threshold=1.0"})
+async def test_a_later_page_that_is_refused_within_a_200_is_asked_for_again(clock: FakeClock, metrics: Metrics) -> None:
+    refusal = reply(
+        {"success": False, "error": "rate_limit", "msg": "API requests too frequent endpoint threshold=1.0"}
+    )
     first, last = page(machine(1), total=2, token="a"), page(machine(2), total=2)
     snapshot = await listed(clock, metrics, first, refusal, last)
     assert (snapshot.complete, snapshot.pages, len(snapshot.instances)) == (True, 2, 2)
