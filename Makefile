@@ -36,8 +36,12 @@ test-system: .venv/.dev ## the daemon as a process: signals, crashes, bad stores
 	$(BIN)/pytest tests/system -n 2 --dist worksteal $(ARGS)
 
 .PHONY: test-deploy
-test-deploy: .venv/.dev $(TOOLS:%=.venv-deploy/%/.installed) ## what is deployed, with the real tools where there are such: Prometheus, systemd, Kubernetes' schemas, buildah, podman
-	PYTHONHASHSEED=0 $(BIN)/pytest -n 2 --dist loadfile tests/deploy $(ARGS)
+test-deploy: .venv/.dev $(TOOLS:%=.venv-deploy/%/.installed) ## what is deployed, with the real tools where there are such: Prometheus, systemd, Kubernetes' schemas, buildah, podman, Chromium
+	PYTHONHASHSEED=0 $(BIN)/pytest -n 2 --dist loadfile tests/deploy tests/web/test_page_in_browser.py $(ARGS)
+
+.PHONY: screenshots
+screenshots: .venv/.dev .venv-deploy/pictures/dist/index.html ## docs/pictures anew, from a running demo; needs npm, chromium, prometheus and pngquant; ten minutes
+	$(BIN)/python -m tests.deploy.pictures $(ARGS)
 
 .PHONY: test-clients
 test-clients: .venv/.dev $(CLIENTS:%=.venv-clients/%/.installed) ## the marketplaces' official and public clients against the simulator
@@ -101,6 +105,17 @@ clean: ## remove the environments, caches and builds of this checkout
 .venv-clients/%/.installed: tests/clients/requirements/%.txt scripts/environment
 	@scripts/environment .venv-clients/$* $<
 	@touch $@
+
+# Grafana's panels are half a gigabyte, for the pictures alone.
+.venv-deploy/pictures/.installed: tests/deploy/pictures/package.json tests/deploy/pictures/package-lock.json
+	@mkdir -p $(@D)
+	@cp $^ $(@D)
+	npm ci --prefix $(@D) --legacy-peer-deps --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+.venv-deploy/pictures/dist/index.html: .venv-deploy/pictures/.installed $(wildcard tests/deploy/pictures/*.jsx tests/deploy/pictures/*.js tests/deploy/pictures/*.html)
+	@cp $(filter-out %/.installed,$^) .venv-deploy/pictures
+	npm run build --prefix .venv-deploy/pictures
 
 .venv-deploy/%/.installed: tests/deploy/requirements/%.txt scripts/environment
 	@scripts/environment .venv-deploy/$* $<

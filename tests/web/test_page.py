@@ -1,12 +1,7 @@
 """The status page: what it shows, what its forms carry, and that nothing on it is anybody else's."""
 
-import asyncio
 import re
-import shutil
-import subprocess
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -15,9 +10,7 @@ import pytest
 from shopperd.model import HoldReason, OrphanKind, Ownership
 from shopperd.reasons import HOLDS
 from shopperd.store import StoreError, destroys, instances
-from shopperd.web.door import Door
-from shopperd.web.page.rendering import SCRIPT, STYLE
-from shopperd.web.page.view import View, view_of
+from shopperd.web.page.rendering import ENVIRONMENT, SCRIPT, STYLE
 from tests.web.conftest import Client, Serve
 from tests.web.deployment import TOKEN, Deployment, token
 from tests.web.pages import Page
@@ -128,6 +121,24 @@ class TestWhatIsShown:
         page = await get(client)
         assert "2 more: see shopperd orphans" in page.text
         assert "There are more: see shopperd instances list" in page.text
+
+    async def test_a_label_without_end_is_cut_in_the_list_and_whole_on_its_own_page(
+        self, client: Client, deployment: Deployment
+    ) -> None:
+        label = "x" * 4000
+        deployment.track("9", tag=label)
+        page = await get(client)
+        assert f"{label[:120]}…" in page.text
+        assert label[:121] not in page.text
+        assert label in (await get(client, "/machine?account=main&id=9")).text
+
+    async def test_a_command_in_a_remedy_stands_out_and_foreign_text_in_it_stays_text(
+        self, client: Client, deployment: Deployment
+    ) -> None:
+        unknown(deployment, first_seen_at=deployment.clock.now() - timedelta(hours=1))
+        page = await get(client)
+        assert "`" not in page.text
+        assert str(ENVIRONMENT.filters["marked"]("`<b>` \x1b<i>")) == "<code>&lt;b&gt;</code> \\x1b&lt;i&gt;"
 
 
 class TestSafety:
@@ -344,59 +355,3 @@ class TestDeciding:
         assert await offered("1") == ["adopt", "unexempt"]
         assert await offered("2") == ["exempt"]
         assert await offered("3") == []
-
-
-class TestInABrowser:
-    @pytest.fixture
-    def chromium(self) -> str:
-        found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-        if found is None:
-            pytest.skip("no Chromium is installed here")
-        return found
-
-    @pytest.fixture
-    def load(self, chromium: str, tmp_path: Path) -> Callable[[str], Awaitable[tuple[Page, str]]]:
-        """Loads a page, lets the browser's time run for half a minute, and gives what then is shown, and the console."""
-
-        async def load_one(url: str) -> tuple[Page, str]:
-            process = await asyncio.create_subprocess_exec(
-                chromium,
-                *("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"),
-                *("--virtual-time-budget=30000", "--enable-logging=stderr", "--dump-dom", url),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-            out, err = await process.communicate()
-            return Page(out.decode()), err.decode()
-
-        return load_one
-
-    async def test_the_policy_lets_style_and_script_work(
-        self, client: Client, deployment: Deployment, load: Callable[[str], Awaitable[tuple[Page, str]]]
-    ) -> None:
-        """The button to pause is shown by the script alone; the console tells of no breach."""
-        unknown(deployment, tag=HOSTILE)
-        page, console = await load(str(client.make_url("/")))
-        (button,) = page.find("button", id="pause")
-        assert "hidden" not in button.attributes
-        assert "Content Security Policy" not in console
-        assert "alert(1)" in page.text
-
-    async def test_it_refreshes_itself(
-        self,
-        client: Client,
-        deployment: Deployment,
-        load: Callable[[str], Awaitable[tuple[Page, str]]],
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        views = []
-
-        async def seen(door: Door) -> View:
-            views.append(await view_of(door))
-            deployment.context.frozen = True
-            return views[-1]
-
-        monkeypatch.setattr("shopperd.web.page.handlers.view_of", seen)
-        page, _ = await load(str(client.make_url("/")))
-        assert not views[0].status.frozen
-        assert "Frozen" in page.text

@@ -11,11 +11,14 @@ from urllib.parse import urlencode
 
 from aiohttp import hdrs, web
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from shopperd import reasons
 from shopperd.harmless import visible
 from shopperd.model import HoldReason, OrphanKind
+
+LABEL_CHARACTERS_MAX = 120
+"""In a list. A tag of ours has at most 61."""
 
 _FILES = resources.files(__package__)
 STYLE = Markup(_FILES.joinpath("style.css").read_text(encoding="utf-8"))  # noqa: S704  # our own file
@@ -70,8 +73,19 @@ def _link_to(account: str, instance_id: str, act: str | None = None) -> str:
     return f"machine?{urlencode(query)}"
 
 
+def _short(text: str | None) -> str | None:
+    """For a list, in which no single label may take the screen. The machine's own page has it whole."""
+    return text if text is None or len(text) <= LABEL_CHARACTERS_MAX else f"{text[:LABEL_CHARACTERS_MAX]}…"
+
+
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def _marked(text: str) -> Markup:
+    """A text of our own as HTML: what stands in backticks in it is a command."""
+    parts = [escape(visible(part)) for part in text.split("`")]
+    return Markup("").join(Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts))
 
 
 def _environment() -> Environment:
@@ -89,19 +103,21 @@ def _environment() -> Environment:
         hold_words=lambda reason: reasons.HOLDS[HoldReason(reason)].hold,
         kind_words=lambda kind: reasons.KINDS[OrphanKind(kind)],
         link_to=_link_to,
+        marked=_marked,
         remedy=lambda reason: reasons.HOLDS[HoldReason(reason)].remedy,
         sentence=_sentence,
+        short=_short,
     )
     return environment
 
 
-_ENVIRONMENT = _environment()
+ENVIRONMENT = _environment()
 
 
 def page(
     template: str, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None, **values: object
 ) -> web.Response:
     """A page as an answer, with the headers that keep it to itself."""
-    text = _ENVIRONMENT.get_template(template).render(values)
+    text = ENVIRONMENT.get_template(template).render(values)
     sent = {**_HEADERS, **(headers or {}), hdrs.CONTENT_LANGUAGE: "en"}
     return web.Response(text=text, status=status, content_type="text/html", charset="utf-8", headers=sent)
