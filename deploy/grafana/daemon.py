@@ -108,9 +108,10 @@ JOBS = row(
         "The log says why.",
         Query(
             "sum by (exported_job, outcome) "
-            '(increase(shopperd_job_runs_total{@account, outcome!="ok"}[$__rate_interval]))',
+            '(increase(shopperd_job_runs_total{@account, outcome!="ok"}[$__rate_interval])) > 0',
             "{{exported_job}}, {{outcome}}",
         ),
+        none="All succeeded",
     ),
     graph(
         "Runs",
@@ -135,9 +136,10 @@ JOBS = row(
         "Runs that were skipped",
         "overrun: the run before still went on. missed: the process was too busy or asleep.",
         Query(
-            "sum by (exported_job, reason) (increase(shopperd_job_skipped_total{@account}[$__rate_interval]))",
+            "sum by (exported_job, reason) (increase(shopperd_job_skipped_total{@account}[$__rate_interval])) > 0",
             "{{exported_job}}, {{reason}}",
         ),
+        none="None was skipped",
     ),
 )
 
@@ -157,8 +159,8 @@ STORE = row(
         width=5,
     ),
     stat(
-        "Machines that only the process knows",
-        "Do not stop it before this is 0.",
+        "Known to nobody else",
+        "Machines that only the process knows of, not the store. Do not stop it before this is 0.",
         "max(shopperd_creates_unrecorded{@target})",
         alert="ShopperdCreatesUnrecorded",
         width=5,
@@ -171,8 +173,8 @@ STORE = row(
         width=5,
     ),
     stat(
-        "Failed tries of the spool in the time shown",
-        "Neither the store nor the spool took a create: free disk space at once.",
+        "Spool failures",
+        "In the time shown. Neither the store nor the spool took a create: free disk space at once.",
         "sum(increase(shopperd_store_spool_failures_total{@target}[$__range]))",
         width=5,
     ),
@@ -191,7 +193,7 @@ STORE = row(
         "Transactions",
         "The most frequent ones, by what they do.",
         Query(
-            "topk(10, sum by (operation) (rate(shopperd_store_duration_seconds_count{@target}[$__rate_interval])))",
+            "topk(5, sum by (operation) (rate(shopperd_store_duration_seconds_count{@target}[$__rate_interval])))",
             "{{operation}}",
         ),
         unit="ops",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.grafana.panels import TARGET, Column, Json, Query, choice, dashboard, graph, row, stat, table
+from deploy.grafana.panels import TALL, TARGET, Column, Json, Query, choice, dashboard, graph, row, stat, table
 
 PROVIDER = 'provider=~"$provider"'
 OFFER = f'{PROVIDER}, gpu=~"$gpu"'
@@ -26,13 +26,13 @@ GOOD = row(
         f"max(shopperd_offers_age_seconds{{@target, {PROVIDER}}})",
         unit="s",
         alert="ShopperdOffersOld",
-        height=8,
+        height=TALL,
     ),
     stat(
         "Offers",
         "Machines that can be rented now.",
         f"sum(shopperd_offers{{@target, {OFFER}}})",
-        height=8,
+        height=TALL,
     ),
     graph(
         "Age of the list",
@@ -45,9 +45,10 @@ GOOD = row(
         "Rows that were dropped",
         "Rows of the lists that could not be understood, by reason. If all are, the API has changed.",
         Query(
-            f"sum by (provider, reason) (increase(shopperd_offers_rejected_total{{@target, {PROVIDER}}}[$__rate_interval]))",
+            f"sum by (provider, reason) (increase(shopperd_offers_rejected_total{{@target, {PROVIDER}}}[$__rate_interval])) > 0",
             "{{provider}}, {{reason}}",
         ),
+        none="No row was dropped",
     ),
 )
 

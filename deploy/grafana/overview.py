@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from deploy.grafana.panels import ACCOUNTS, Column, Json, Query, dashboard, graph, matchers_of, row, stat, table
+from deploy.grafana.panels import ACCOUNTS, TALL, Column, Json, Query, dashboard, graph, matchers_of, row, stat, table
 
+FIRING_SINCE = (
+    '(time() - max by (alertname, severity, account) (ALERTS_FOR_STATE{@target, alertname=~"Shopperd.+"}))'
+    " and on (alertname, account) "
+    'ALERTS{@target, alertname=~"Shopperd.+", alertstate="firing"}'
+)
 PERSON = matchers_of("ShopperdHoldNeedsPerson", "reason")
 
 HEALTH = row(
@@ -12,6 +17,8 @@ HEALTH = row(
         "Alerts that fire",
         "Alerts of shopperd that fire for what is chosen above. Not among them is the one that no shopperd runs at all.",
         'count(ALERTS{@target, alertname=~"Shopperd.+", alertstate="firing"}) or vector(0)',
+        words={0: ("none", "green")},
+        more="orange",
     ),
     stat(
         "Processes that answer",
@@ -47,6 +54,14 @@ HEALTH = row(
         unit="s",
         alert="ShopperdDestroyNotFinishing",
     ),
+    table(
+        "What fires",
+        "The alerts that fire, and since when what they watch has been so. The runbook has a section for each.",
+        {"alertname": "Alert", "severity": "Severity", "account": "Account"},
+        Column("For", FIRING_SINCE, "s"),
+        none="No alert fires",
+        height=5,
+    ),
 )
 
 COST = row(
@@ -70,13 +85,13 @@ COST = row(
         "What the orphans that went in the time shown had cost by then.",
         "sum(increase(shopperd_leaked_usd_total{@account}[$__range]))",
         unit="currencyUSD",
-        height=8,
+        height=TALL,
     ),
     stat(
         "Orphans removed",
         "Orphans that were destroyed and proven gone in the time shown, each once.",
         "sum(increase(shopperd_orphans_destroyed_total{@account}[$__range]))",
-        height=8,
+        height=TALL,
     ),
 )
 
@@ -101,9 +116,9 @@ THERE = row(
         Column("Foreign", 'sum by (account, provider) (shopperd_instances{@account, ownership="foreign"})'),
         Column("Orphans", "sum by (account, provider) (shopperd_orphans{@account})"),
         Column("Destroys pending", "sum by (account, provider) (shopperd_destroys_pending{@account})"),
-        Column("USD per hour", "sum by (account, provider) (shopperd_spend_usd_per_hour{@account})", "currencyUSD"),
+        Column("Cost per hour", "sum by (account, provider) (shopperd_spend_usd_per_hour{@account})", "currencyUSD"),
         Column(
-            "Orphans' USD per hour",
+            "Orphans' cost",
             "sum by (account, provider) (shopperd_orphan_usd_per_hour{@account})",
             "currencyUSD",
             "ShopperdMoneyLeaking",
@@ -111,15 +126,17 @@ THERE = row(
     ),
     graph(
         "Sessions",
-        "Sessions by state. Those that are over are not counted.",
-        Query('sum by (state) (shopperd_sessions{@account, state!~"ended|failed"})', "{{state}}"),
+        "Sessions by state. Those that are over are not counted; lost ones are for as long as their machine may come back.",
+        Query('sum by (state) (shopperd_sessions{@account, state!~"ended|failed"}) > 0', "{{state}}"),
         stack=True,
+        none="No sessions",
     ),
     graph(
         "Instances",
         "Machines in the newest complete listing, by whose they are. Foreign ones are counted and never touched.",
-        Query("sum by (ownership, state) (shopperd_instances{@account})", "{{ownership}}, {{state}}"),
+        Query("sum by (ownership, state) (shopperd_instances{@account}) > 0", "{{ownership}}, {{state}}"),
         stack=True,
+        none="No machines",
     ),
     graph(
         "Sessions that moved",
@@ -128,6 +145,7 @@ THERE = row(
             "sum by (from, to) (increase(shopperd_session_transitions_total{@account}[$__rate_interval])) > 0",
             "{{from}} to {{to}}",
         ),
+        none="None moved",
     ),
 )
 
@@ -136,14 +154,16 @@ CLEANING = row(
     graph(
         "Orphans",
         "Machines with our tag that no live session claims, by why, and how far shopperd is with them.",
-        Query("sum by (kind, phase) (shopperd_orphans{@account})", "{{kind}}, {{phase}}"),
+        Query("sum by (kind, phase) (shopperd_orphans{@account}) > 0", "{{kind}}, {{phase}}"),
         stack=True,
+        none="No orphans",
     ),
     graph(
         "Holds",
         "Orphans that are ripe and wait, by the guard that holds them: shopperd plan.",
-        Query("sum by (reason) (shopperd_holds{@account})", "{{reason}}"),
+        Query("sum by (reason) (shopperd_holds{@account}) > 0", "{{reason}}"),
         stack=True,
+        none="Nothing is held",
     ),
     graph(
         "Age of the oldest orphan",
@@ -157,8 +177,8 @@ CLEANING = row(
         "Destroys that are not proven",
         "They are repeated until the machine is proven gone. Stuck ones need somebody to look; held ones wait for a guard.",
         Query("sum by (account) (shopperd_destroys_pending{@account})", "{{account}}"),
-        Query("sum by (account) (shopperd_destroys_held{@account})", "{{account}}, held"),
-        Query("sum by (account) (shopperd_destroys_stuck{@account})", "{{account}}, stuck"),
+        Query("sum by (account) (shopperd_destroys_held{@account}) > 0", "{{account}}, held"),
+        Query("sum by (account) (shopperd_destroys_stuck{@account}) > 0", "{{account}}, stuck"),
     ),
     graph(
         "Age of the oldest destroy",
@@ -191,14 +211,16 @@ CLEANING = row(
         "Destroy requests",
         "By how they ended; ok is the marketplace's word and not yet proof.",
         Query(
-            "sum by (outcome) (increase(shopperd_destroy_attempts_total{@account}[$__rate_interval]))", "{{outcome}}"
+            "sum by (outcome) (increase(shopperd_destroy_attempts_total{@account}[$__rate_interval])) > 0",
+            "{{outcome}}",
         ),
+        none="No destroy was asked for",
     ),
     graph(
         "Sessions lost, fleets that jumped",
         "Sessions whose machine was proven gone though nobody had ended them. unsettled: most of a fleet came or went at once.",
         Query("sum by (account) (increase(shopperd_sessions_lost_total{@account}[$__rate_interval]))", "{{account}}"),
-        Query("max by (account) (shopperd_fleet_unsettled{@account})", "{{account}}, unsettled"),
+        Query("max by (account) (shopperd_fleet_unsettled{@account}) > 0", "{{account}}, unsettled"),
     ),
 )
 

@@ -23,8 +23,17 @@ ALERTS: Mapping[str, Rule] = alerts()
 RUNBOOK = next(iter(ALERTS.values())).runbook_url.partition("#")[0]
 
 GRID_COLUMNS = 24
+COLUMN_PIXELS_MIN = 80
+TALL = 8
+"""So many cells of the grid a graph is high; a number that stands beside one has no graph behind it."""
 SCHEMA_VERSION = 39
 """Of Grafana 11; newer ones read it and convert it by themselves, 10 reads it as it is."""
+
+_AXIS_SOFT_MAX = {"short": 1, "s": 0.01, "percentunit": 0.01, "currencyUSD": 0.1}
+"""An axis goes at least that far up, so that a flat zero does not get an axis to 100."""
+
+_NEVER = {"type": "range", "options": {"from": 1e12, "to": None, "result": {"text": "never", "color": "orange"}}}
+"""An age is infinite until something was seen once, as after a start."""
 
 _COLOURS = {"critical": "red", "warning": "orange"}
 _GOOD = "green"
@@ -96,21 +105,25 @@ def stat(
     alert: str = "",
     low_is_bad: bool = False,
     words: Mapping[int, tuple[str, str]] | None = None,
+    more: str = "",
     width: int = 4,
     height: int = 4,
 ) -> Panel:
-    """One number. `words`: text and colour for certain values."""
+    """One number. `words`: text and colour for certain values; `more`: the colour of all above."""
     defaults: Json = {
-        "unit": unit,
+        **_unit(unit),
         "color": {"mode": "thresholds"},
         "thresholds": _thresholds(alert, low_is_bad=low_is_bad),
     }
     if words:
         meanings = {str(value): {"text": text, "color": colour} for value, (text, colour) in words.items()}
         defaults["mappings"] = [{"type": "value", "options": meanings}]
+    if more:
+        above = {"from": 1 + max(words or (0,)), "to": None, "result": {"color": more}}
+        defaults["mappings"] = [*defaults.get("mappings", []), {"type": "range", "options": above}]
     options: Json = {
         "colorMode": "value" if alert or words else "none",
-        "graphMode": "area" if not words else "none",
+        "graphMode": "area" if height < TALL and (more or not words) else "none",
         "justifyMode": "auto",
         "orientation": "auto",
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
@@ -137,9 +150,13 @@ def graph(
     unit: str = "short",
     alert: str = "",
     stack: bool = False,
+    none: str = "",
     width: int = 8,
 ) -> Panel:
-    """Lines over time, from zero up; with an alert, a dashed line where it fires."""
+    """Lines over time, from zero up; with an alert, a dashed line where it fires.
+
+    `none` is what is written there if there is nothing to show: for queries that leave out what is zero, as most of many are.
+    """
     custom: Json = {
         "axisSoftMin": 0,
         "drawStyle": "line",
@@ -150,13 +167,17 @@ def graph(
         "stacking": {"mode": "normal" if stack else "none", "group": "A"},
         "thresholdsStyle": {"mode": "dashed" if alert else "off"},
     }
-    defaults: Json = {"unit": unit, "min": 0, "custom": custom, "thresholds": _thresholds(alert)}
+    if unit in _AXIS_SOFT_MAX:
+        custom["axisSoftMax"] = _AXIS_SOFT_MAX[unit]
+    defaults: Json = {**_unit(unit), "min": 0, "custom": custom, "thresholds": _thresholds(alert)}
     defaults["color"] = {"mode": "palette-classic"}
+    if none:
+        defaults["noValue"] = none
     options = {
         "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
         "tooltip": {"mode": "multi", "sort": "desc"},
     }
-    return _panel("timeseries", title, description, queries, defaults, options, alert, width, 8)
+    return _panel("timeseries", title, description, queries, defaults, options, alert, width, TALL)
 
 
 @frozen
@@ -169,25 +190,38 @@ class Column:
     alert: str = ""
 
 
-def table(title: str, description: str, labels: Mapping[str, str], *columns: Column, width: int = 24) -> Panel:
+def table(
+    title: str, description: str, labels: Mapping[str, str], *columns: Column, none: str = "", height: int = TALL
+) -> Panel:
     """The present values of several queries side by side, one line for each set of `labels` (label -> heading)."""
     queries = [Query(column.expr) for column in columns]
     overrides = []
     for column in columns:
-        properties: list[Json] = [{"id": "unit", "value": column.unit}]
+        properties = [{"id": key, "value": value} for key, value in _unit(column.unit).items()]
         if column.alert:
             properties.append({"id": "thresholds", "value": _thresholds(column.alert)})
             properties.append({"id": "custom.cellOptions", "value": {"type": "color-text"}})
         overrides.append({"matcher": {"id": "byName", "options": column.name}, "properties": properties})
-    custom: Json = {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": True, "inspect": False}
+    # Narrower than Grafana's own, or the last columns of many are out of sight.
+    custom: Json = {
+        "align": "auto",
+        "cellOptions": {"type": "auto"},
+        "filterable": True,
+        "inspect": False,
+        "minWidth": COLUMN_PIXELS_MIN,
+    }
     defaults: Json = {"unit": "short", "thresholds": _thresholds(""), "custom": custom}
     defaults["color"] = {"mode": "thresholds"}
     options = {"frameIndex": 0, "showHeader": True, "cellHeight": "sm"}
-    made = _panel("table", title, description, queries, defaults, options, "", width, 8)
+    if none:
+        defaults["noValue"] = none
+    made = _panel("table", title, description, queries, defaults, options, "", GRID_COLUMNS, height)
     body = made.body
     body["targets"] = [query.target(number, instant=True) for number, query in enumerate(queries)]
     body["fieldConfig"]["overrides"] = overrides
-    values = {f"Value #{chr(ord('A') + number)}": column.name for number, column in enumerate(columns)}
+    # Grafana gives the values of a query its letter only if there are several.
+    letters = [f" #{chr(ord('A') + number)}" for number in range(len(columns))] if len(columns) > 1 else [""]
+    values = {f"Value{letter}": column.name for letter, column in zip(letters, columns, strict=True)}
     order = {heading: number for number, heading in enumerate([*labels, *values])}
     body["transformations"] = [
         {"id": "merge", "options": {}},
@@ -230,6 +264,13 @@ def _panel(
         "links": links,
     }
     return Panel(body, width, height)
+
+
+def _unit(unit: str) -> Json:
+    """A unit, and how its numbers are written. What is counted has no decimals, though an increase is an estimate."""
+    if unit == "short":
+        return {"unit": unit, "decimals": 0}
+    return {"unit": unit, "mappings": [_NEVER]} if unit == "s" else {"unit": unit}
 
 
 def _thresholds(alert: str, *, low_is_bad: bool = False) -> Json:

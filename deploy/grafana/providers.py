@@ -18,7 +18,7 @@ ANSWERS = row(
     graph(
         "Requests by how they ended",
         "ok is all that should be; rate_limited is how the limiter learns.",
-        Query(f"sum by (outcome) (rate({REQUESTS}{{@account}}[$__rate_interval]))", "{{outcome}}"),
+        Query(f"sum by (outcome) (rate({REQUESTS}{{@account}}[$__rate_interval])) > 0", "{{outcome}}"),
         unit="reqps",
         stack=True,
     ),
@@ -43,7 +43,7 @@ ANSWERS = row(
     graph(
         "Listings by how they ended",
         "complete, or why they prove no absence.",
-        Query("sum by (outcome) (increase(shopperd_snapshots_total{@account}[$__rate_interval]))", "{{outcome}}"),
+        Query("sum by (outcome) (increase(shopperd_snapshots_total{@account}[$__rate_interval])) > 0", "{{outcome}}"),
     ),
     graph(
         "Key refused",
@@ -77,10 +77,18 @@ SPEED = row(
         unit="s",
     ),
     graph(
+        "Time until the next call may go",
+        "0 if now. If it stays high, the marketplace has asked for a long pause.",
+        Query("max by (endpoint) (shopperd_ratelimit_blocked_seconds{@account})", "{{endpoint}}"),
+        unit="s",
+        alert="ShopperdLongPause",
+    ),
+    graph(
         "Wait for a turn, nineteen in twenty",
         "How long calls waited for the limiter. If destroys wait long, lengthen the intervals of the jobs.",
         Query(quantile(0.95, "shopperd_ratelimit_wait_seconds", "endpoint"), "{{endpoint}}"),
         unit="s",
+        width=12,
     ),
     graph(
         "Spacing that was learned",
@@ -89,13 +97,7 @@ SPEED = row(
             "max by (provider, endpoint) (shopperd_ratelimit_interval_seconds{@account})", "{{provider}}, {{endpoint}}"
         ),
         unit="s",
-    ),
-    graph(
-        "Time until the next call may go",
-        "0 if now. If it stays high, the marketplace has asked for a long pause.",
-        Query("max by (endpoint) (shopperd_ratelimit_blocked_seconds{@account})", "{{endpoint}}"),
-        unit="s",
-        alert="ShopperdLongPause",
+        width=12,
     ),
     graph(
         "Share refused for its frequency",
@@ -106,16 +108,19 @@ SPEED = row(
         ),
         unit="percentunit",
         alert="ShopperdRateLimited",
+        width=6,
     ),
     graph(
         "Backoffs by cause",
         "How often the limiter backed off, and which hint it followed.",
         Query("sum by (cause) (increase(shopperd_ratelimit_backoffs_total{@account}[$__rate_interval]))", "{{cause}}"),
+        width=6,
     ),
     graph(
         "Calls that wait for their turn",
         "If it grows, more is asked for than the marketplace lets through: lengthen the intervals of the jobs.",
         Query("sum by (endpoint) (shopperd_ratelimit_waiting{@account})", "{{endpoint}}"),
+        width=6,
     ),
     graph(
         "Share of time in backoff",
@@ -125,6 +130,7 @@ SPEED = row(
             "{{endpoint}}",
         ),
         unit="percentunit",
+        width=6,
     ),
 )
 
@@ -148,9 +154,10 @@ WORK = row(
         "What became of creates",
         "Sessions that were asked for, by what came of them.",
         Query(
-            'sum by (to) (increase(shopperd_session_transitions_total{@account, from="creating"}[$__rate_interval]))',
+            'sum by (to) (increase(shopperd_session_transitions_total{@account, from="creating"}[$__rate_interval])) > 0',
             "{{to}}",
         ),
+        none="Nothing was asked for",
     ),
 )
 

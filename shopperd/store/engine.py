@@ -276,7 +276,7 @@ class Store:
             return self._repeat(function, args, kwargs)
         finally:
             if self._metrics is not None:
-                operation = getattr(function, "__name__", type(function).__name__)
+                operation = getattr(function, "__name__", type(function).__name__).lstrip("_")
                 duration = self._clock.monotonic() - started
                 self._metrics.store_duration_seconds.labels(operation=operation).observe(duration)
 

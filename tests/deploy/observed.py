@@ -30,9 +30,10 @@ class Refused(Exception):
 
 @define
 class Prometheus:
-    """A running Prometheus, by its address."""
+    """A running Prometheus, by its address, and the status page of the shopperd that it watches."""
 
     address: str
+    page: str
 
     def ask(self, path: str, **query: object) -> Any:
         """The data of an answer.
@@ -70,7 +71,7 @@ def observed(folder: Path) -> Iterator[Prometheus]:
     ) as process:
         lines = _Lines(process)
         try:
-            yield Prometheus(lines.address())
+            yield Prometheus(*lines.addresses())
             assert _end(process) == 0, lines.text()
             assert list(folder.iterdir()) == []
         finally:
@@ -95,16 +96,16 @@ class _Lines:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._output = process.stdout
         self._lines: list[str] = []
-        self._address = ""
+        self._found: dict[str, str] = {}
         self._known = threading.Event()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
-    def address(self) -> str:
-        """Where Prometheus listens."""
+    def addresses(self) -> tuple[str, str]:
+        """Where Prometheus listens, and where the status page is."""
         self._known.wait(START_SECONDS)
-        assert self._address, self.text()
-        return self._address
+        assert len(self._found) == 2, self.text()
+        return self._found["Prometheus"].split("/")[2], self._found["shopperd"]
 
     def text(self) -> str:
         """The last of it."""
@@ -117,7 +118,8 @@ class _Lines:
     def _read(self) -> None:
         for line in self._output or ():
             self._lines.append(line)
-            if not self._address and (found := re.match(r"Prometheus +http://([\d.:]+)/", line)) is not None:
-                self._address = found[1]
+            if (found := re.match(r"(Prometheus|shopperd) +(http://[\d.:]+/)", line)) is not None:
+                self._found[found[1]] = found[2]
+            if len(self._found) == 2:
                 self._known.set()
         self._known.set()

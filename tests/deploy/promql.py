@@ -21,6 +21,7 @@ OF_TARGETS = {"job", "instance", "pod"}
 OTHERS: Mapping[str, set[str]] = {
     "up": set(),
     "ALERTS": {"alertname", "alertstate"},
+    "ALERTS_FOR_STATE": {"alertname"},
     "process_start_time_seconds": set(),
     "process_cpu_seconds_total": set(),
     "process_resident_memory_bytes": set(),
