@@ -212,23 +212,26 @@ HOOKS = row(
     "Do hooks get their events?",
     graph(
         "Oldest event that waits",
-        "Without hooks there is nothing to see here. An event that waits longer than store.keep_events is lost to its hook.",
+        "An event that waits longer than store.keep_events is lost to its hook.",
         Query("max by (hook) (shopperd_hook_oldest_age_seconds{@target})", "{{hook}}"),
         unit="s",
+        none="There are no hooks",
         alert="ShopperdHookNotDelivering",
     ),
     graph(
         "Events that wait",
         "At most 1000 are counted.",
         Query("max by (hook) (shopperd_hook_pending{@target})", "{{hook}}"),
+        none="There are no hooks",
     ),
     graph(
         "Deliveries",
         "All but ok are made again. gone: the receiver wants no more. lost: too old to be kept.",
         Query(
-            "sum by (hook, outcome) (increase(shopperd_hook_deliveries_total{@target}[$__rate_interval]))",
+            "sum by (hook, outcome) (increase(shopperd_hook_deliveries_total{@target}[$__rate_interval])) > 0",
             "{{hook}}, {{outcome}}",
         ),
+        none="Nothing was delivered",
     ),
 )
 

@@ -93,6 +93,7 @@ COST = row(
         Column("Cheapest", price("0.0", "gpu, provider"), "currencyUSD"),
         Column("Half cost less than", price("0.5", "gpu, provider"), "currencyUSD"),
         Column("Nine in ten cost less than", price("0.9", "gpu, provider"), "currencyUSD"),
+        height=14,
     ),
 )
 

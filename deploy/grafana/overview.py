@@ -115,7 +115,7 @@ THERE = row(
         Column("Unknown", 'sum by (account, provider) (shopperd_instances{@account, ownership="unknown"})'),
         Column("Foreign", 'sum by (account, provider) (shopperd_instances{@account, ownership="foreign"})'),
         Column("Orphans", "sum by (account, provider) (shopperd_orphans{@account})"),
-        Column("Destroys pending", "sum by (account, provider) (shopperd_destroys_pending{@account})"),
+        Column("Destroys", "sum by (account, provider) (shopperd_destroys_pending{@account})"),
         Column("Cost per hour", "sum by (account, provider) (shopperd_spend_usd_per_hour{@account})", "currencyUSD"),
         Column(
             "Orphans' cost",

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from shopperd.clock import Clock
+from shopperd.demo.listener import Listener
 from shopperd.demo.pace import Pace
 from shopperd.demo.processes import Child, ChildError, clean_environment
 from shopperd.demo.setting import MARKETS, Market, configuration, fake_secrets
@@ -33,6 +34,8 @@ class Cast:
     def __init__(self, pace: Pace, seed: int, port: int, environ: Mapping[str, str], clock: Clock) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="shopperd-demo-"))
         self.markets: tuple[Market, ...] = ()
+        self.listener = Listener()
+        self._hook_url = ""
         self._pace = pace
         self._port = port
         self._clock = clock
@@ -66,11 +69,12 @@ class Cast:
         return ("simulator", *(str(part) for option in numbers.items() for part in option))
 
     async def open_markets(self) -> tuple[Market, ...]:
-        """Start the simulators.
+        """Start the simulators, and what listens to the daemon's hook.
 
         Raises:
             ChildError: one did not come up.
         """
+        self._hook_url = await self.listener.start()
         for simulator in self._simulators:
             await simulator.start()
         found = [
@@ -104,7 +108,8 @@ class Cast:
             return await self.start_daemon()
 
     async def _start_daemon(self) -> str:
-        self._config.write_text(configuration(self._pace, self.markets, self.folder, self._port), encoding="utf-8")
+        text = configuration(self._pace, self.markets, self.folder, self._port, self._hook_url)
+        self._config.write_text(text, encoding="utf-8")
         await self._daemon.start()
         return await self._daemon.wait_for(url_in, READY_SECONDS, "it served")
 
@@ -117,7 +122,7 @@ class Cast:
         try:
             await self._daemon.stop()
         finally:
-            await asyncio.gather(*(simulator.stop() for simulator in self._simulators))
+            await asyncio.gather(self.listener.stop(), *(simulator.stop() for simulator in self._simulators))
             self._clean_up(keep_logs=keep_logs)
 
     def _clean_up(self, *, keep_logs: bool) -> None:

@@ -13,6 +13,7 @@ from attrs import frozen
 
 from shopperd.demo.belief import STATE_LOST, STATE_RUNNING, STATES_OVER, Belief, BelievedSession
 from shopperd.demo.record import Asked, Record, Role
+from shopperd.demo.setting import HOOK_EVENTS
 from shopperd.demo.truth import Machine, Request, Truth
 
 RATE_LIMITED = 429
@@ -257,6 +258,8 @@ def _survival_rows(record: Record, belief: Belief, truth: Truth) -> Iterator[Row
     survived = sum(key in ever_bound for key in lost)
     yield Row("create answers lost, machine found", str(survived), str(len(lost)), survived == len(lost))
     yield Row("kill -9 survived", str(record.revivals), str(record.kills), record.revivals == record.kills)
+    events = {happening.id for happening in belief.trail if happening.kind.startswith(HOOK_EVENTS)}
+    yield Row("events told to a hook", str(len(events)), str(len(record.heard)), events == record.heard)
     yield Row("requests to the marketplaces", "", str(len(truth.requests)))
 
 

@@ -67,11 +67,13 @@ class Record:
 
     Attributes:
         asked: sessions by id, in the order in which they were asked for.
+        heard: the numbers of the events that the daemon's hook told.
         kills: how often the daemon was killed; `revivals`, how often it was ready again.
     """
 
     asked: dict[str, Asked] = field(factory=dict)
     conjured: list[Conjured] = field(factory=list)
+    heard: frozenset[int] = frozenset()
     kills: int = 0
     revivals: int = 0
 

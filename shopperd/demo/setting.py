@@ -12,11 +12,17 @@ from shopperd.demo.pace import Pace
 
 VASTAI, TENSORDOCK = "vastai", "tensordock"
 
+_HOOK_ENV = "DEMO_HOOK_SECRET"
 _VAST_SPACING = {"list": 0.5, "offers": 6.0, "show": 1.0, "create": 5.5, "destroy": 3.0}
 """Seconds between calls at full scale. Published are 1, 6, 2, 4.5 and 3."""
 
 _DOCK_SPACING = 0.72
 """Between any two calls, at full scale: a little more than the published 100 a minute."""
+
+
+HOOK_SECRET = "not-a-real-secret-of-a-hook"  # noqa: S105  # only the demo takes it
+HOOK_EVENTS = ("session.", "orphan.")
+"""What a hook is told if nobody says otherwise: the beginnings of the kinds."""
 
 
 @frozen
@@ -67,12 +73,13 @@ def place_of(market: int, provider: str) -> Place | None:
 def fake_secrets() -> dict[str, str]:
     """Keys that only a simulator takes, by environment variable."""
     names = [name for place in PLACES for name in place.secrets.values()]
-    return {name: f"not-a-real-secret-{number}" for number, name in enumerate(names, 1)}
+    return {name: f"not-a-real-secret-{number}" for number, name in enumerate(names, 1)} | {_HOOK_ENV: HOOK_SECRET}
 
 
-def configuration(pace: Pace, markets: Sequence[Market], folder: Path, port: int) -> str:
+def configuration(pace: Pace, markets: Sequence[Market], folder: Path, port: int, hook_url: str) -> str:
     """The daemon's configuration file."""
-    return "\n".join([*_accounts(markets, pace), *_rules(pace, folder, port), ""])
+    hook = ["[hooks.demo]", f'url = "{hook_url}"', f'secret_env = "{_HOOK_ENV}"', ""]
+    return "\n".join([*_accounts(markets, pace), *hook, *_rules(pace, folder, port), ""])
 
 
 def _accounts(markets: Sequence[Market], pace: Pace) -> list[str]:

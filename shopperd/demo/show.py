@@ -243,6 +243,7 @@ class Show:
             belief = await stage.daemon.belief(tuple(self.trail))
         except (Silent, Refused):
             return None
+        stage.record.heard = frozenset(self.cast.listener.heard)
         return compare([place.name for place in PLACES], stage.record, belief, await stage.truth())
 
     # --- the end ----------------------------------------------------------------------------------------------

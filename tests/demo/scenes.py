@@ -57,7 +57,9 @@ def _record() -> Record:
         Conjured(DOCK, "u1", tag("99999999-0000-4000-8000-000000000000"), Role.UNKNOWN, 200.0),
         Conjured(VAST, "back", tag(OVER), Role.ORPHAN, 600.0),
     ]
-    return Record(asked={each.id: each for each in asked}, conjured=conjured, kills=1, revivals=1)
+    return Record(
+        asked={each.id: each for each in asked}, conjured=conjured, heard=frozenset({1, 2, 3}), kills=1, revivals=1
+    )
 
 
 def _truth() -> Truth:

@@ -52,6 +52,7 @@ def test_the_rows_tell_both_sides(scene: Scene) -> None:
     assert rows["answers 429"] == ("", "1 (vast-demo 1)")
     assert rows["create answers lost, machine found"] == ("1", "1")
     assert rows["kill -9 survived"] == ("1", "1")
+    assert rows["events told to a hook"] == ("3", "3")
     assert rows["money billed, our machines"] == ("", "0.500000 USD")
 
 
@@ -156,6 +157,7 @@ def test_a_live_machine_that_was_reported_as_an_orphan_is_a_difference(scene: Sc
 
 def test_a_machine_caught_after_the_end_of_its_session_is_rightly_reported(scene: Scene) -> None:
     scene.belief = evolve(scene.belief, trail=(*scene.belief.trail, happening(9, "orphan.detected", "o1")))
+    scene.record.heard |= {9}
     assert scene.compared().passed
 
 
@@ -239,6 +241,11 @@ def test_a_second_machine_that_a_destroy_takes_along_is_wrongful(scene: Scene) -
 def test_a_kill_that_was_not_survived_is_a_difference(scene: Scene) -> None:
     scene.record.kills = 2
     assert "kill -9" in only_difference(scene)
+
+
+def test_an_event_that_the_hook_never_told_is_a_difference(scene: Scene) -> None:
+    scene.record.heard -= {2}
+    assert only_difference(scene) == "events told to a hook: 3 believed, 2 true"
 
 
 def test_a_lost_answer_whose_machine_was_not_found_is_a_difference(scene: Scene) -> None:

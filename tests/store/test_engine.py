@@ -145,7 +145,7 @@ async def test_each_transaction_is_measured_by_its_name(open_store: Callable[...
     store = open_store("sqlite://", metrics=metrics)
     await store.run(_add)
     await store.run(_add)
-    value = metrics.registry.get_sample_value("shopperd_store_duration_seconds_count", {"operation": "_add"})
+    value = metrics.registry.get_sample_value("shopperd_store_duration_seconds_count", {"operation": "add"})
     assert value == 2
 
 

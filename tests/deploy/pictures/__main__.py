@@ -126,7 +126,8 @@ async def dashboard_picture(tab: Tab, origin: str, prometheus: Prometheus, path:
     await tab.look(DASHBOARD_WIDTH, DASHBOARD_HEIGHT)
     await tab.open(f"{origin}/drawing/index.html?{asked}")
     empty: list[str] = await tab.evaluate("window.drawn")
-    await tab.picture(folder / f"{path.stem.replace('shopperd-', 'dashboard-')}.png")
+    height = await tab.evaluate("document.getElementById('root').scrollHeight")
+    await tab.picture(folder / f"{path.stem.replace('shopperd-', 'dashboard-')}.png", height)
     return empty
 
 
