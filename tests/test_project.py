@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
@@ -138,10 +139,52 @@ class TestReadme:
                 assert word in known.commands, f"shopperd {words}"
                 known = known.commands[word]
 
-    def test_every_file_that_it_links_to_exists(self) -> None:
-        links = [link for link in re.findall(r"\]\(([^)#]+)", README) if "://" not in link]
-        assert links
-        assert [link for link in links if not (ROOT / link).exists()] == []
+
+def prose(page: Path) -> str:
+    """A page without its blocks of code."""
+    return re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link can lead to inside of a page, as it is shown on the web: of two headings that are alike, the second has a number."""
+    found: Counter[str] = Counter()
+    made = set()
+    for heading in re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE):
+        name = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        made.add(f"{name}-{found[name]}" if found[name] else name)
+        found[name] += 1
+    return made
+
+
+class TestPages:
+    def test_every_link_leads_to_a_file_and_a_heading_that_exist(self) -> None:
+        pages = [path for path in tracked() if path.suffix == ".md"]
+        links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)\s]+)\)", prose(page))]
+        links = [(page, link) for page, link in links if "://" not in link]
+        assert len(links) > 50
+        broken = []
+        for page, link in links:
+            name, _, anchor = link.partition("#")
+            target = (page.parent / name).resolve() if name else page
+            if not target.exists() or (anchor and anchor not in anchors(target)):
+                broken.append(f"{page.relative_to(ROOT)}: {link}")
+        assert broken == []
+
+    def test_every_picture_is_shown_and_small(self) -> None:
+        pictures = set((ROOT / "docs/pictures").iterdir())
+        pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+        shown = {
+            (page.parent / link).resolve()
+            for page in pages
+            for link in re.findall(r"\]\(([^)\s]+\.png)\)", prose(page))
+        }
+        assert pictures == shown
+        assert [path.name for path in pictures if path.stat().st_size > 300_000] == []
+
+    def test_a_heading_s_anchor_is_what_the_web_makes_of_it(self, tmp_path: Path) -> None:
+        page = tmp_path / "page.md"
+        page.write_text("# A `b_c`, d!\n```\n# no heading\n```\n## Twice\n## Twice\n")
+        assert anchors(page) == {"a-b_c-d", "twice", "twice-1"}
 
 
 class TestMakefile:

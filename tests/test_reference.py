@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import attrs
@@ -36,12 +35,6 @@ def test_what_somebody_changed_by_hand_is_noticed() -> None:
 
 def test_what_was_written_by_hand_stays() -> None:
     assert reference.filled_in("# Own words\n\n<!-- no block -->\n") == "# Own words\n\n<!-- no block -->\n"
-
-
-@pytest.mark.parametrize("page", PAGES, ids=named)
-def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
-    links = [link for link in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")) if "://" not in link]
-    assert [link for link in links if not (DOCS / link).exists()] == []
 
 
 def test_the_readme_leads_to_every_page() -> None:

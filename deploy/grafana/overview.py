@@ -56,10 +56,9 @@ HEALTH = row(
     ),
     table(
         "What fires",
-        "The alerts that fire, and since when what they watch has been so. The runbook has a section for each.",
+        "The alerts that fire, and since when what they watch has been so; no data if none does. The runbook has a section for each.",
         {"alertname": "Alert", "severity": "Severity", "account": "Account"},
         Column("For", FIRING_SINCE, "s"),
-        none="No alert fires",
         height=5,
     ),
 )

@@ -190,9 +190,7 @@ class Column:
     alert: str = ""
 
 
-def table(
-    title: str, description: str, labels: Mapping[str, str], *columns: Column, none: str = "", height: int = TALL
-) -> Panel:
+def table(title: str, description: str, labels: Mapping[str, str], *columns: Column, height: int = TALL) -> Panel:
     """The present values of several queries side by side, one line for each set of `labels` (label -> heading)."""
     queries = [Query(column.expr) for column in columns]
     overrides = []
@@ -213,8 +211,6 @@ def table(
     defaults: Json = {"unit": "short", "thresholds": _thresholds(""), "custom": custom}
     defaults["color"] = {"mode": "thresholds"}
     options = {"frameIndex": 0, "showHeader": True, "cellHeight": "sm"}
-    if none:
-        defaults["noValue"] = none
     made = _panel("table", title, description, queries, defaults, options, "", GRID_COLUMNS, height)
     body = made.body
     body["targets"] = [query.target(number, instant=True) for number, query in enumerate(queries)]

@@ -30,10 +30,15 @@ class Refused(Exception):
 
 @define
 class Prometheus:
-    """A running Prometheus, by its address, and the status page of the shopperd that it watches."""
+    """A running Prometheus, by its address, and the status page of the shopperd that it watches.
+
+    Attributes:
+        told: every address that a person was told.
+    """
 
     address: str
     page: str
+    told: tuple[str, ...] = ()
 
     def ask(self, path: str, **query: object) -> Any:
         """The data of an answer.
@@ -96,16 +101,17 @@ class _Lines:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._output = process.stdout
         self._lines: list[str] = []
-        self._found: dict[str, str] = {}
+        self._found: dict[str, list[str]] = {}
         self._known = threading.Event()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
-    def addresses(self) -> tuple[str, str]:
-        """Where Prometheus listens, and where the status page is."""
+    def addresses(self) -> tuple[str, str, tuple[str, ...]]:
+        """Where Prometheus listens, where the status page is, and all that was told of either."""
         self._known.wait(START_SECONDS)
         assert len(self._found) == 2, self.text()
-        return self._found["Prometheus"].split("/")[2], self._found["shopperd"]
+        (prometheus, *_), (page, *_) = self._found["Prometheus"], self._found["shopperd"]
+        return prometheus.split("/")[2], page, (*self._found["Prometheus"], *self._found["shopperd"])
 
     def text(self) -> str:
         """The last of it."""
@@ -118,8 +124,8 @@ class _Lines:
     def _read(self) -> None:
         for line in self._output or ():
             self._lines.append(line)
-            if (found := re.match(r"(Prometheus|shopperd) +(http://[\d.:]+/)", line)) is not None:
-                self._found[found[1]] = found[2]
+            if (found := re.match(r"(Prometheus|shopperd) +http://", line)) is not None:
+                self._found[found[1]] = re.findall(r"http://\S+", line)
             if len(self._found) == 2:
                 self._known.set()
         self._known.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import shutil
@@ -100,6 +101,19 @@ def label_values(variable: Json) -> tuple[str, str]:
     found = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["definition"])
     assert found is not None
     return substituted(found[1], VALUES), found[2]
+
+
+def answers(url: str) -> bool:
+    """Whether a page is there; where it leads on does not matter."""
+    _, _, address, path = url.split("/", 3)
+    connection = http.client.HTTPConnection(address, timeout=PATIENCE_SECONDS)
+    try:
+        connection.request("GET", f"/{path}")
+        return connection.getresponse().status in (http.client.OK, http.client.FOUND)
+    except OSError:
+        return False
+    finally:
+        connection.close()
 
 
 ALL_QUERIES = [query for path in FILES for query in queries(path)]
@@ -359,6 +373,17 @@ class TestLive:
         assert not prometheus.has("shopperd_nothing", instant=False)
         with pytest.raises(Refused, match="parse error"):
             prometheus.has("rate(shopperd_frozen)[", instant=True)
+
+    async def test_every_address_that_a_person_is_told_answers(self, prometheus: Prometheus) -> None:
+        clock = SystemClock()
+        deadline = clock.monotonic() + PATIENCE_SECONDS
+        missing = prometheus.told
+        assert len(missing) == 6
+        # The daemon is the last to be there.
+        while missing and clock.monotonic() < deadline:
+            missing = tuple(url for url in missing if not answers(url))
+            await clock.sleep(POLL_SECONDS)
+        assert missing == ()
 
     def test_the_rules_are_those_of_the_repository(self, prometheus: Prometheus) -> None:
         groups = prometheus.ask("rules")["groups"]

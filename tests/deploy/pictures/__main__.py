@@ -36,6 +36,9 @@ SHOWN_SECONDS, STEP_SECONDS, RATE = 300, 2, "15s"
 """Of the graphs; Prometheus scrapes every second here."""
 
 DASHBOARD_WIDTH, DASHBOARD_HEIGHT = 1440, 3200
+FIRST, FIRST_HEIGHT = "shopperd-overview", 790
+"""The upper part of this one is a picture of its own, for where a picture must be small."""
+
 WIDTHS = {"phone": (390, 844), "tablet": (820, 1180), "desktop": (1440, 900)}
 PAGE_HEIGHT_MAX = 2400
 """Of a picture of the status page, whose list of events goes on."""
@@ -127,7 +130,10 @@ async def dashboard_picture(tab: Tab, origin: str, prometheus: Prometheus, path:
     await tab.open(f"{origin}/drawing/index.html?{asked}")
     empty: list[str] = await tab.evaluate("window.drawn")
     height = await tab.evaluate("document.getElementById('root').scrollHeight")
-    await tab.picture(folder / f"{path.stem.replace('shopperd-', 'dashboard-')}.png", height)
+    name = path.stem.replace("shopperd-", "dashboard-")
+    await tab.picture(folder / f"{name}.png", height)
+    if path.stem == FIRST:
+        await tab.picture(folder / f"{name}-top.png", FIRST_HEIGHT)
     return empty
 
 
