@@ -176,8 +176,8 @@ CLEANING = row(
         "Destroys that are not proven",
         "They are repeated until the machine is proven gone. Stuck ones need somebody to look; held ones wait for a guard.",
         Query("sum by (account) (shopperd_destroys_pending{@account})", "{{account}}"),
-        Query("sum by (account) (shopperd_destroys_held{@account}) > 0", "{{account}}, held"),
-        Query("sum by (account) (shopperd_destroys_stuck{@account}) > 0", "{{account}}, stuck"),
+        Query("sum(shopperd_destroys_held{@account})", "held"),
+        Query("sum(shopperd_destroys_stuck{@account})", "stuck"),
     ),
     graph(
         "Age of the oldest destroy",
