@@ -64,6 +64,10 @@ class Instance:
 
     `session_id` is what the tag says and proves nothing by itself. An adapter sets `ownership` to OURS or FOREIGN from
     the tag alone; whether the session is known is for the store to say.
+
+    Attributes:
+        price_per_hour: USD, the upper one where it is in doubt.
+        billed_per_hour: USD that are charged in its present state, where that is told and may be less; for accounts alone.
     """
 
     account: str
@@ -81,6 +85,42 @@ class Instance:
     address: str | None = None
     ssh_port: int | None = None
     started_at: datetime | None = None
+    billed_per_hour: float | None = None
+
+    @property
+    def rate_per_hour(self) -> float | None:
+        """USD that it costs per hour as it is now, as far as that is told."""
+        return self.price_per_hour if self.billed_per_hour is None else self.billed_per_hour
+
+
+@frozen
+class Charge:
+    """What one machine cost per hour over a time in which nothing about that changed.
+
+    Attributes:
+        usd_per_hour: None while its provider has not told it yet.
+        ended_at: None while it goes on.
+        estimated: nobody looked then; it is what the next look showed.
+    """
+
+    account: str
+    provider: str
+    instance_id: str
+    started_at: datetime
+    session_id: UUID | None = None
+    state: InstanceState = InstanceState.UNKNOWN
+    usd_per_hour: float | None = None
+    ended_at: datetime | None = None
+    estimated: bool = False
+
+    def usd(self, since: datetime, until: datetime) -> float:
+        """What it cost between two moments, in USD."""
+        return (self.usd_per_hour or 0.0) * self.seconds(since, until) / 3600
+
+    def seconds(self, since: datetime, until: datetime) -> float:
+        """How much of it lies between two moments."""
+        end = until if self.ended_at is None else min(self.ended_at, until)
+        return max(0.0, (end - max(self.started_at, since)).total_seconds())
 
 
 @frozen

@@ -323,6 +323,7 @@ class StoreSettings:
         keep_events: seconds that the audit trail is kept.
         keep_sessions: seconds that ended sessions are kept; their ids are kept as tombstones for ever.
         keep_prices: seconds that the prices of GPUs are kept.
+        keep_costs: seconds that it is kept what each machine cost.
         spool: the file with room set aside for what must be kept while the store takes nothing; None for one beside an SQLite
             store, or in the state folder.
     """
@@ -332,6 +333,7 @@ class StoreSettings:
     keep_events: Interval = 90 * 86400.0
     keep_sessions: Interval = 90 * 86400.0
     keep_prices: Interval = 30 * 86400.0
+    keep_costs: Interval = 400 * 86400.0
     spool: Path | None = None
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from attrs import evolve, frozen
 
@@ -73,11 +74,13 @@ def same_machine(before: Instance, after: Instance) -> bool:
 
 def merged(before: Instance, after: Instance) -> Instance:
     """The newer report, with what only a single read tells (price, GPU, address) kept from the older one."""
-    kept = {
+    kept: dict[str, Any] = {
         name: getattr(before, name)
         for name in ("gpu", "gpu_count", "vram_gb", "price_per_hour", "started_at")
         if getattr(after, name) is None and getattr(before, name) is not None
     }
+    if after.billed_per_hour is None and after.price_per_hour is None and after.provider_state == before.provider_state:
+        kept["billed_per_hour"] = before.billed_per_hour
     if after.address is None and before.address is not None and after.state is before.state:
         kept["address"] = before.address
         kept["ssh_port"] = before.ssh_port if after.ssh_port is None else after.ssh_port

@@ -216,6 +216,7 @@ class Metrics:
             self.breaker_open,
             self.orphan_oldest_age_seconds,
             self.orphan_usd_per_hour,
+            self.held_usd_per_hour,
             self.destroys_pending,
             self.destroys_stuck,
             self.destroys_held,
@@ -223,6 +224,9 @@ class Metrics:
             self.destroy_oldest_age_seconds,
             self.sessions_lost_total,
             self.spend_usd_per_hour,
+            self.billed_usd_per_hour,
+            self.spent_usd_total,
+            self.unpriced_instances,
             self.leaked_usd_total,
             self.account_owned,
         ):
@@ -317,6 +321,11 @@ class Metrics:
         self.orphan_usd_per_hour = self._gauge(
             "orphan_usd_per_hour", "What the present orphans cost: the price of waiting.", _ACCOUNT
         )
+        self.held_usd_per_hour = self._gauge(
+            "held_usd_per_hour",
+            "What the orphans cost that a guard holds. If it stays, see `shopperd plan` and settle them by hand.",
+            _ACCOUNT,
+        )
         self.orphan_cleanup_duration_seconds = self._histogram(
             "orphan_cleanup_duration_seconds",
             "Time from an orphan's first sight until it was proven gone.",
@@ -405,6 +414,35 @@ class Metrics:
         )
         self.account_balance_usd = self._gauge(
             "account_balance_usd", "Credit left, where the provider tells it. At 0 it stops machines: top up.", _ACCOUNT
+        )
+        self.account_balance_left_seconds = self._gauge(
+            "account_balance_left_seconds",
+            "How long the credit lasts at what is billed now, where the provider tells it; infinite while nothing costs. "
+            "When it gets short, top up or end sessions.",
+            _ACCOUNT,
+        )
+        self.budget_usd_per_hour = self._gauge(
+            "budget_usd_per_hour",
+            "What an account may cost, if it has a budget: a create that would pass it is refused. Compare spend_usd_per_hour.",
+            _ACCOUNT,
+        )
+        self.billed_usd_per_hour = self._gauge(
+            "billed_usd_per_hour",
+            "What all instances of the account are billed in their present state: those that are stopped or not yet up for less "
+            "than their price in spend_usd_per_hour.",
+            _ACCOUNT,
+        )
+        self.spent_usd_total = self._counter(
+            "spent_usd_total",
+            "What the account's instances have cost, by price, state and time, foreign ones too; traffic is not counted. "
+            "The gap of a restart is made up for.",
+            _ACCOUNT,
+        )
+        self.unpriced_instances = self._gauge(
+            "unpriced_instances",
+            "Instances whose price is not known, so that they are in no sum of money until it is. If it stays, look at them "
+            "with `shopperd instances list`.",
+            _ACCOUNT,
         )
 
     def _market_metrics(self) -> None:

@@ -64,6 +64,12 @@ TABLE: dict[str, tuple[str, set[str]]] = {
     "spend_usd_per_hour": ("gauge", ACCOUNT),
     "account_balance_usd": ("gauge", ACCOUNT),
     "leaked_usd_total": ("counter", ACCOUNT),
+    "held_usd_per_hour": ("gauge", ACCOUNT),
+    "billed_usd_per_hour": ("gauge", ACCOUNT),
+    "spent_usd_total": ("counter", ACCOUNT),
+    "unpriced_instances": ("gauge", ACCOUNT),
+    "budget_usd_per_hour": ("gauge", ACCOUNT),
+    "account_balance_left_seconds": ("gauge", ACCOUNT),
     "frozen": ("gauge", set()),
     "account_owned": ("gauge", ACCOUNT),
     "store_duration_seconds": ("histogram", {"operation"}),
@@ -231,7 +237,12 @@ class TestZeros:
 
     def test_what_is_unknown_is_left_out(self, metrics: Metrics) -> None:
         metrics.initialise([("a", "vastai")])
-        for name in ("account_balance_usd", "ratelimit_interval_seconds", "offer_price_usd_per_hour"):
+        for name in (
+            "account_balance_usd",
+            "budget_usd_per_hour",
+            "ratelimit_interval_seconds",
+            "offer_price_usd_per_hour",
+        ):
             assert series(metrics, name) == {}
 
     def test_doing_it_again_changes_no_value(self, metrics: Metrics) -> None:

@@ -45,6 +45,7 @@ class AccountAtWork:
         problem: why the newest listing gave no complete snapshot, in one of a bounded set of words; "" if it did.
         detail: the same for people.
         shown: the counts that the gauges tell now, by what is counted: those that stay as they are need not be set again.
+        uncounted_usd: at most 0: what the counter of spent money has counted too much.
         key: tells the credentials and the origin in force from all others, and nothing about them.
         recognised: the key that has shown this account; None as long as none has since the start.
     """
@@ -62,6 +63,8 @@ class AccountAtWork:
     sessions: int = 0
     burn_per_hour: float = 0.0
     balance_usd: float | None = None
+    billed_per_hour: float = 0.0
+    uncounted_usd: float = 0.0
     destroys_pending: int = 0
     destroys_stuck: int = 0
     shown: dict[str, object] = field(factory=dict)
@@ -77,6 +80,13 @@ class AccountAtWork:
     def provider_name(self) -> str:
         """The marketplace."""
         return self.settings.provider
+
+    @property
+    def balance_left_seconds(self) -> float | None:
+        """How long the credit lasts at what is billed now; None where it is not told, infinite while nothing costs."""
+        if self.balance_usd is None:
+            return None
+        return max(0.0, self.balance_usd) / self.billed_per_hour * 3600 if self.billed_per_hour > 0 else math.inf
 
     @property
     def labels(self) -> dict[str, str]:

@@ -6,6 +6,8 @@ import math
 from collections import Counter
 from datetime import datetime
 
+from prometheus_client import Gauge
+
 from shopperd.attempts import is_stuck
 from shopperd.jobs.context import AccountAtWork, Context
 from shopperd.model import HoldReason, InstanceState, OrphanKind, OrphanPhase, Ownership, SessionState
@@ -81,6 +83,9 @@ def show_plan(context: Context, account: AccountAtWork, plan: Plan, known: Accou
     metrics.orphan_usd_per_hour.labels(**labels).set(
         sum(orphan.track.instance.price_per_hour or 0.0 for orphan in plan.orphans)
     )
+    metrics.held_usd_per_hour.labels(**labels).set(
+        sum(o.track.instance.price_per_hour or 0.0 for o in plan.orphans if o.phase is OrphanPhase.HELD)
+    )
 
 
 def _age(orphan: Orphan, now: datetime) -> float:
@@ -103,9 +108,19 @@ def refresh_ages(context: Context) -> None:
     for account in context.accounts.values():
         age = math.inf if account.last_complete_at is None else (now - account.last_complete_at).total_seconds()
         metrics.snapshot_age_seconds.labels(**account.labels).set(max(0.0, age))
+        _show_or_drop(metrics.budget_usd_per_hour, account.labels, account.settings.budget_per_hour or None)
+        _show_or_drop(metrics.account_balance_left_seconds, account.labels, account.balance_left_seconds)
         refreshed = account.market.refreshed_at
         market_age = math.inf if refreshed is None else max(0.0, (now - refreshed).total_seconds())
         name = account.provider_name
         newest_market[name] = min(newest_market.get(name, math.inf), market_age)
     for provider, age in newest_market.items():
         metrics.offers_age_seconds.labels(provider=provider).set(age)
+
+
+def _show_or_drop(gauge: Gauge, labels: dict[str, str], value: float | None) -> None:
+    """What is not known, or not there, has no series: an old value would stand for ever."""
+    if value is None:
+        gauge.remove_by_labels(labels)
+    else:
+        gauge.labels(**labels).set(value)

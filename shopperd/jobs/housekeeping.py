@@ -10,7 +10,7 @@ from attrs import define, field
 from shopperd.attempts import HOUR_SECONDS
 from shopperd.jobs.context import Context, Report
 from shopperd.jobs.hooks import HookJob
-from shopperd.store import destroys, events, instances, memory, prices, sessions
+from shopperd.store import charges, destroys, events, instances, memory, prices, sessions
 
 BATCH = 5000
 """Rows deleted in one transaction, so that a sweep never waits long behind a clean-up."""
@@ -59,6 +59,9 @@ class HousekeepingJob:
             forgotten += count
         before_prices = now - timedelta(seconds=rules.keep_prices)
         while await store.run(prices.prune, before_prices, BATCH) and not self.context.stopping:
+            pass
+        before_costs = now - timedelta(seconds=rules.keep_costs)
+        while await store.run(charges.prune, before_costs, BATCH) and not self.context.stopping:
             pass
         for query in (destroys.forget_gone, instances.forget_gone, memory.prune_spans):
             while await store.run(query, before_sessions, BATCH) and not self.context.stopping:

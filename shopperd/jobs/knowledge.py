@@ -28,11 +28,12 @@ _REST = "rest"
 
 @frozen
 class Recorded:
-    """What a transaction wrote, and the account as it is after it."""
+    """What a transaction wrote, and the account as it is after it; `before`: when the newest complete snapshot until then began."""
 
     observed: Observed
     account: Account
     detected: tuple[Track, ...] = ()
+    before: datetime | None = None
 
 
 def load(
@@ -164,9 +165,16 @@ def record_details(conn: Connection, account: str, looked: Instance) -> None:
     current = instances.get(conn, account, looked.id)
     if current is None or current.gone_at is not None:
         return
-    told = evolve(current, instance=merged(looked, current.instance))
+    told = evolve(current, instance=_with_price(merged(looked, current.instance), looked))
     if told != current:
         instances.save(conn, account, [told])
+
+
+def _with_price(machine: Instance, looked: Instance) -> Instance:
+    """The machine at the price that a single read tells, which is newer than any that was known."""
+    if looked.price_per_hour is None or looked.provider_state != machine.provider_state:
+        return machine
+    return evolve(machine, price_per_hour=looked.price_per_hour, billed_per_hour=looked.billed_per_hour)
 
 
 def _write(
@@ -210,7 +218,7 @@ def _write(
             message = f"more than half of the account's instances {observed.fleet.change} at once; verdicts are held"
             append(conn, now, "fleet.jumped", message, account.name)
     after = load(conn, account, settings, now)
-    return Recorded(observed=observed, account=after, detected=detected)
+    return Recorded(observed=observed, account=after, detected=detected, before=before.last_complete_at)
 
 
 def request_destroy(conn: Connection, job: DestroyJob, now: datetime) -> DestroyJob:
@@ -270,22 +278,22 @@ def _correct_restored_at(conn: Connection, now: datetime) -> None:
 
 def last_complete_at(conn: Connection, account: str) -> datetime | None:
     """When the newest complete snapshot of an account began."""
-    starts = _complete_starts(conn, account)
+    starts = complete_starts(conn, account)
     return starts[-1] if starts else None
 
 
 def _missed_since(conn: Connection, account: str, sightings: int) -> datetime | None:
     """When the oldest of so many newest complete snapshots began; None if there were fewer. One alone may have lied."""
-    starts = _complete_starts(conn, account)
+    starts = complete_starts(conn, account)
     return starts[-sightings] if len(starts) >= sightings else None
 
 
 def _note_complete(conn: Connection, account: str, started_at: datetime, sightings: int) -> None:
-    starts = [*_complete_starts(conn, account), started_at][-sightings:]
+    starts = [*complete_starts(conn, account), started_at][-sightings:]
     meta.put(conn, _complete_key(account), [start.isoformat() for start in starts])
 
 
-def _complete_starts(conn: Connection, account: str) -> list[datetime]:
+def complete_starts(conn: Connection, account: str) -> list[datetime]:
     """When the newest complete snapshots of an account began, oldest first."""
     raw = meta.get(conn, _complete_key(account), [])
     starts = raw if isinstance(raw, list) else [raw]  # one alone, as 0.1.0 wrote it

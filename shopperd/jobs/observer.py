@@ -7,6 +7,7 @@ from attrs import define
 from shopperd.jobs.context import AccountAtWork, Context, log
 from shopperd.jobs.gauges import show_account
 from shopperd.jobs.knowledge import Recorded, recognise, record_snapshot
+from shopperd.jobs.ledger import count_costs
 from shopperd.model import Snapshot
 from shopperd.providers.contract import ProviderError
 
@@ -44,6 +45,8 @@ async def look(context: Context, account: AccountAtWork) -> Look | None:
         context.metrics.snapshots_total.labels(**account.labels, outcome=outcome).inc()
         now = context.clock.now()
         recorded = await context.store.run(record_snapshot, account.settings, context.settings, snapshot, now)
+        if snapshot.complete:
+            await count_costs(context, account, recorded)
     if snapshot.complete:
         account.last_complete_at = snapshot.ended_at
         account.problem = account.detail = ""

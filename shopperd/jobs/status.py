@@ -6,8 +6,9 @@ from attrs import define, field
 
 from shopperd.jobs.context import AccountAtWork, Context, Report, log
 from shopperd.jobs.knowledge import record_contradiction, record_details, record_gone
+from shopperd.jobs.ledger import count_costs
 from shopperd.jobs.observer import look, show_settled
-from shopperd.model import Instance, Ownership, SessionState
+from shopperd.model import Instance, Ownership, SessionState, Snapshot
 from shopperd.providers.contract import AuthFailed, InstanceNotFound, ProviderError, RateLimited
 from shopperd.reconcile import Account, wants_proof
 from shopperd.sightings import is_present
@@ -39,6 +40,7 @@ class StatusJob:
     name: str = "status"
     must_finish: bool = False
     _retries: dict[str, _Retry] = field(factory=dict, init=False)
+    _priced_in: dict[str, str | None] = field(factory=dict, init=False)
 
     @property
     def account(self) -> str:
@@ -62,7 +64,7 @@ class StatusJob:
             return Report(f"no snapshot: {self.at.detail}", ok=False)
         known = seen.recorded.account
         known = await self._prove_gone(known)
-        await self._read_details(known)
+        await self._read_details(known, seen.snapshot)
         moved = len([step for step in seen.recorded.observed.steps if step.kind])
         sentence = (
             f"saw {len(seen.snapshot.instances)} instances"
@@ -106,17 +108,23 @@ class StatusJob:
                 self.context.metrics.sessions_lost_total.labels(**self.at.labels).inc()
             self.context.count_move(self.at, step.was, step.session.state)
         show_settled(self.context, self.at, recorded)
+        await count_costs(self.context, self.at, recorded)
         self.context.changes.tell()
         return recorded.account
 
-    async def _read_details(self, known: Account) -> None:
-        """Read once by itself what a listing does not tell: TensorDock lists no price, GPU or count."""
+    async def _read_details(self, known: Account, snapshot: Snapshot) -> None:
+        """Read by itself what a listing does not tell: TensorDock lists no price, GPU or count, and a price may change with the state."""
+        unpriced = {instance.id for instance in snapshot.instances if instance.price_per_hour is None}
         wanting = [
             track.instance
             for track in known.tracks.values()
             if is_present(track)
             and track.instance.ownership is not Ownership.FOREIGN
-            and (track.instance.price_per_hour is None or track.instance.gpu is None)
+            and (
+                track.instance.price_per_hour is None
+                or track.instance.gpu is None
+                or (track.instance.id in unpriced and self._has_turned(track.instance))
+            )
             and self._is_due(track.instance.id)
         ]
         for instance in wanting[:READS_MAX]:
@@ -128,7 +136,15 @@ class StatusJob:
                 continue
             if looked.price_per_hour is None or looked.gpu is None:
                 self._later(instance.id)
+            elif looked.provider_state == instance.provider_state:
+                self._priced_in[instance.id] = instance.provider_state
             await self.context.store.run(record_details, self.at.name, looked)
+        for id_ in [id_ for id_ in self._priced_in if id_ not in known.tracks]:
+            del self._priced_in[id_]
+
+    def _has_turned(self, instance: Instance) -> bool:
+        """Whether a machine is in another state than when its price was read. After a start it is taken to be in the same."""
+        return self._priced_in.setdefault(instance.id, instance.provider_state) != instance.provider_state
 
     def _is_due(self, id_: str) -> bool:
         retry = self._retries.get(id_)

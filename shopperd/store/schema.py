@@ -111,6 +111,7 @@ instances = Table(  # one row a machine, an `Instance` and its `Track` side by s
     Column("exempt", Flag(), nullable=False),
     Column("missed_at", Moment()),
     Column("gone_at", Moment()),
+    Column("billed_per_hour", Number()),
     Index("ix_instances_gone_at", "gone_at"),  # retention
     Index("ix_instances_session_id", "session_id"),  # is a machine left that carries this session's tag
     sqlite_strict=True,
@@ -176,6 +177,24 @@ market_prices = Table(  # what GPUs cost each time that a market was read; `stor
     Column("account", key_text(), primary_key=True),
     Column("partial", Flag(), nullable=False),
     Column("gpus", LargeBinary(), nullable=False),
+    sqlite_strict=True,
+)
+
+charges = Table(  # what every machine cost, a row for each time in which nothing about that changed
+    "charges",
+    metadata,
+    Column("account", key_text(), primary_key=True),
+    Column("instance_id", key_text(), primary_key=True),
+    Column("started_at", Moment(), primary_key=True),
+    Column("provider", key_text(), nullable=False),
+    Column("session_id", Id()),  # who had it then; no reference, as for instances
+    Column("state", Choice(InstanceState), nullable=False),
+    Column("usd_per_hour", Number()),
+    Column("ended_at", Moment()),
+    Column("estimated", Flag(), nullable=False),
+    Column("usd", Number()),  # of what is over, so that a month is summed up by the database
+    Index("ix_charges_ended_at", "account", "ended_at"),  # what is open, a day, a month, and retention
+    Index("ix_charges_session_id", "session_id"),
     sqlite_strict=True,
 )
 

@@ -26,7 +26,7 @@ from shopperd.providers.tensordock.countries import fits as is_at
 from shopperd.providers.tensordock.dialect import Dialect, Machine, Order, Rentable
 from shopperd.providers.tensordock.fields import IDENTIFIER
 from shopperd.providers.tensordock.sizing import Size, default_size, price_per_hour, storage_of
-from shopperd.providers.tensordock.statuses import is_gone, state_of
+from shopperd.providers.tensordock.statuses import is_gone, is_released, state_of
 from shopperd.providers.tensordock.wire_v0 import V0
 from shopperd.providers.tensordock.wire_v2 import V2
 from shopperd.providers.transport import Call, Classify, Sender, Transport
@@ -257,6 +257,7 @@ class TensorDock:
             address=machine.address,
             ssh_port=machine.ssh_port,
             started_at=machine.started_at,
+            billed_per_hour=machine.disk_per_hour if is_released(machine) else None,
         )
 
 

@@ -111,6 +111,7 @@ class Machine:
         name: exactly as it was sent; it is the tag.
         address_told: whether this kind of answer tells addresses, so that a missing one means "none yet".
         price_per_hour: USD for the whole machine.
+        disk_per_hour: USD for its storage alone, which is what is left to pay once its GPU was released.
     """
 
     id: str
@@ -122,6 +123,7 @@ class Machine:
     gpu: str | None = None
     gpu_count: int | None = None
     price_per_hour: float | None = None
+    disk_per_hour: float | None = None
     started_at: datetime | None = None
 
 

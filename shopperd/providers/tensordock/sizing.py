@@ -18,6 +18,8 @@ STORAGE_GB_STEP = 50
 RAM_GB_ALLOWED = (2, 4, 6, 8, 10, *range(16, 257, 16), 512)
 """Sizes that the API takes; others have been refused."""
 GPU_COUNTS = (1, 2, 4, 8)
+STORAGE_PER_GB_HOUR = 0.00005
+"""USD: what hosts usually ask, by recorded answers. API v2 does not tell what a machine that has only its disk left costs."""
 
 
 @frozen

@@ -32,6 +32,11 @@ def state_of(machine: Machine) -> InstanceState:
     return state
 
 
+def is_released(machine: Machine) -> bool:
+    """Whether its GPU was given to others: then its storage alone is billed, while its answers go on to tell the whole price."""
+    return _plain(machine.status) == "stoppeddisassociated"
+
+
 def is_gone(machine: Machine) -> bool:
     """Whether the provider itself calls it terminated or deleted (``deleting`` still bills)."""
     return _plain(machine.status) in _GONE

@@ -94,6 +94,7 @@ class VmRow:
             gpu=gpu_name(gpu.get("type")),
             gpu_count=whole(gpu.get("amount")),
             price_per_hour=self._price(),
+            disk_per_hour=self.storage_price,
             started_at=self.created_at,
         )
 

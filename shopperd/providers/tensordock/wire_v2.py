@@ -42,7 +42,7 @@ from shopperd.providers.tensordock.fields import (
     text,
     whole,
 )
-from shopperd.providers.tensordock.sizing import Caps, Rates, counts_up_to
+from shopperd.providers.tensordock.sizing import STORAGE_PER_GB_HOUR, Caps, Rates, counts_up_to
 from shopperd.providers.transport import UNDERSTOOD, Call, Reply, Understood
 from shopperd.secrets import Secret
 
@@ -121,13 +121,24 @@ def _forwards(raw: object) -> tuple[tuple[int | None, int | None], ...] | None:
     return tuple((port(row.get("internal_port")), port(row.get("external_port"))) for row in rows)
 
 
-def _gpus(raw: object) -> tuple[str | None, int | None]:
-    """Name and number of the GPUs, the name inside an entry before its key."""
+@frozen
+class Parts:
+    """What a machine is made of; None: not told."""
+
+    gpu: str | None = None
+    gpu_count: int | None = None
+    storage_gb: int | None = None
+
+
+def _parts(raw: object) -> Parts:
+    """The name of the GPU is taken from inside its entry before the key of the entry."""
+    storage_gb = whole(mapping(raw).get("storage_gb"))
     rows = mapping(mapping(raw).get("gpus"))
     if len(rows) != 1:
-        return None, None
+        return Parts(storage_gb=storage_gb)
     key, row = next(iter(rows.items()))
-    return gpu_name(mapping(row).get("v0Name")) or gpu_name(key), whole(mapping(row).get("count"))
+    name = gpu_name(mapping(row).get("v0Name")) or gpu_name(key)
+    return Parts(name, whole(mapping(row).get("count")), storage_gb)
 
 
 @frozen
@@ -141,7 +152,7 @@ class InstanceRow:
     forwards: tuple[tuple[int | None, int | None], ...] | None = field(
         default=None, alias="portForwards", converter=_forwards
     )
-    gpus: tuple[str | None, int | None] = field(default=(None, None), alias="resources", converter=_gpus)
+    parts: Parts = field(factory=Parts, alias="resources", converter=_parts)
     rate_hourly: float | None = field(default=None, alias="rateHourly", converter=price)
 
     def machine(self, id: str, address_told: bool) -> Machine:
@@ -153,9 +164,10 @@ class InstanceRow:
             address=self.address,
             address_told=address_told,
             ssh_port=self._ssh_port(),
-            gpu=self.gpus[0],
-            gpu_count=self.gpus[1],
+            gpu=self.parts.gpu,
+            gpu_count=self.parts.gpu_count,
             price_per_hour=self.rate_hourly,
+            disk_per_hour=None if self.parts.storage_gb is None else self.parts.storage_gb * STORAGE_PER_GB_HOUR,
         )
 
     def _ssh_port(self) -> int | None:

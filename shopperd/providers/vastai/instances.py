@@ -24,6 +24,7 @@ _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 _STARTS = frozenset({"created", "loading", "rebooting", "recycling", "scheduling", "creating", "connecting"})
 _STOPPED = frozenset({"exited", "stopped", "frozen"})
+_NOT_YET = _STARTS - {"rebooting", "recycling"} | {""}
 
 
 def identified(row: wire.InstanceRow | None) -> str | None:
@@ -41,6 +42,7 @@ def to_instance(row: wire.InstanceRow, id: str, account: str, deployment: str, n
     session_id = session_of(tag, deployment)
     gpu = canonical(NAME, row.gpu_name, row.gpu_ram) if row.gpu_name else None
     state = state_of(row)
+    price = _price(row, state)
     address, ssh_port = _door(row)
     return Instance(
         account=account,
@@ -54,10 +56,11 @@ def to_instance(row: wire.InstanceRow, id: str, account: str, deployment: str, n
         gpu=gpu.name if gpu else None,
         gpu_count=row.num_gpus if row.num_gpus is not None and 0 < row.num_gpus <= GPUS_MAX else None,
         vram_gb=gpu.vram_gb if gpu else None,
-        price_per_hour=_price(row, state),
+        price_per_hour=price,
         address=address,
         ssh_port=ssh_port,
         started_at=_started(row.start_date, now),
+        billed_per_hour=_billed(row, price),
     )
 
 
@@ -112,6 +115,21 @@ def _price(row: wire.InstanceRow, state: InstanceState) -> float | None:
         return whole if stopped is None else stopped
     prices = [price for price in (whole, present) if price is not None]
     return max(prices) if prices else None
+
+
+def _billed(row: wire.InstanceRow, price: float | None) -> float | None:
+    """USD per hour in its present state: the GPU once it has started and while its contract runs, the disk always.
+
+    From Vast.ai's pages on prices: nothing is charged while the host is offline.
+    """
+    actual, contract = _word(row.actual_status), _word(row.cur_state)
+    if actual == "offline":
+        return 0.0
+    if actual == "running" or (contract != "stopped" and actual not in _NOT_YET):
+        return price
+    present = sane_price(wire.number(wire.mapping(row.instance).get("totalHour")))
+    disk = present if present is not None else sane_price(row.storage_total_cost)
+    return price if disk is None else disk
 
 
 def _door(row: wire.InstanceRow) -> tuple[str | None, int | None]:

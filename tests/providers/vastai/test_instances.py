@@ -44,6 +44,7 @@ def test_a_running_machine_is_read_in_full() -> None:
         address="198.51.100.12",
         ssh_port=42110,
         started_at=datetime.fromtimestamp(1795381200.5, UTC),
+        billed_per_hour=0.2955444444,
     )
 
 
@@ -160,6 +161,28 @@ def test_the_providers_words_are_kept_where_they_differ() -> None:
 )
 def test_the_price_is_the_upper_one_where_it_is_in_doubt(fields: dict[str, Any], price: float | None) -> None:
     assert instance(**fields).price_per_hour == price
+
+
+@pytest.mark.parametrize(
+    ("fields", "rate"),
+    [
+        ({"actual_status": None, "cur_state": "running"}, 0.01),
+        ({"actual_status": "loading", "cur_state": "running"}, 0.01),
+        ({"actual_status": "created", "cur_state": "running"}, 0.01),
+        ({"actual_status": "running", "cur_state": "running"}, 0.5),
+        ({"actual_status": "running", "cur_state": "running", "intended_status": "stopped"}, 0.5),
+        ({"actual_status": "rebooting", "cur_state": "running"}, 0.5),
+        ({"actual_status": "exited", "cur_state": "running"}, 0.5),
+        ({"actual_status": "exited", "cur_state": "stopped"}, 0.01),
+        ({"actual_status": "exited", "cur_state": "stopped", "intended_status": "running"}, 0.01),
+        ({"actual_status": "offline", "cur_state": "running"}, 0.0),
+        ({"actual_status": "unknown", "cur_state": "running"}, 0.5),
+        ({"actual_status": "loading", "cur_state": "running", "instance": None, "storage_total_cost": 0.02}, 0.02),
+        ({"actual_status": "loading", "cur_state": "running", "instance": None}, 0.5),
+    ],
+)
+def test_what_is_billed_follows_the_state(fields: dict[str, Any], rate: float) -> None:
+    assert instance(**({"dph_total": 0.5, "instance": {"totalHour": 0.01}} | fields)).rate_per_hour == rate
 
 
 # Where it is.

@@ -1,0 +1,140 @@
+"""Counts what machines cost, after each complete snapshot was recorded.
+
+In a transaction of its own: whatever goes wrong with money must not keep a snapshot from being recorded, and the next look
+makes up for one that was left out. A machine that costs what it did before costs no write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from uuid import UUID
+
+from attrs import evolve, frozen
+from sqlalchemy import Connection
+
+from shopperd import costs
+from shopperd.costs import BLIND_SECONDS, End, Look
+from shopperd.jobs.context import AccountAtWork, Context, log
+from shopperd.jobs.knowledge import Recorded, complete_starts
+from shopperd.model import Charge, Instance, Track
+from shopperd.reconcile import Account
+from shopperd.sightings import is_present
+from shopperd.store import StoreError, charges, destroys, instances, meta
+
+
+@frozen
+class Counted:
+    """What a look added.
+
+    Attributes:
+        usd: since the look before. Below zero where that one had counted a machine for too long.
+        per_hour: USD that the present machines are billed now; `unpriced`: how many of them have no known price.
+    """
+
+    usd: float
+    per_hour: float
+    unpriced: int
+
+
+async def count_costs(context: Context, account: AccountAtWork, recorded: Recorded) -> None:
+    """Count what the machines of an account have cost since the look before. A failure is told, and costs nothing else."""
+    status = context.settings.jobs.status
+    blind_seconds = max(BLIND_SECONDS, 3 * status.interval)
+    try:
+        counted = await context.store.run(
+            record_costs, recorded.account, recorded.before, frozenset(recorded.observed.replaced), blind_seconds
+        )
+    except StoreError:
+        return  # it is told by whatever else needs the store
+    except Exception:
+        log.exception("costs.crashed")
+        return
+    if counted is None:
+        return
+    # A counter cannot go back, so what was counted too much is taken off what comes.
+    account.uncounted_usd += counted.usd
+    if account.uncounted_usd > 0:
+        context.metrics.spent_usd_total.labels(**account.labels).inc(account.uncounted_usd)
+        account.uncounted_usd = 0.0
+    account.billed_per_hour = counted.per_hour
+    context.metrics.billed_usd_per_hour.labels(**account.labels).set(counted.per_hour)
+    context.metrics.unpriced_instances.labels(**account.labels).set(counted.unpriced)
+
+
+def record_costs(
+    conn: Connection,
+    known: Account,
+    before: datetime | None,
+    replaced: frozenset[str],
+    blind_seconds: float = BLIND_SECONDS,
+) -> Counted | None:
+    """Bring the charges of an account in line with its machines; `before` is when the last complete snapshot before the newest began.
+
+    None if there is no complete snapshot yet.
+    """
+    at = known.last_complete_at
+    if at is None:
+        return None
+    look = Look(at, before, _since(conn, known.name, at), blind_seconds)
+    going_on = charges.going_on(conn, known.name)
+    tracks = {**known.tracks, **_left(conn, known, going_on)}
+    told_before = costs.cost(going_on.values(), tracks, before or at)
+    changed: list[Charge] = []
+    per_hour, unpriced = 0.0, 0
+    for id_, track in known.tracks.items():
+        if not is_present(track):
+            continue
+        rate = track.instance.rate_per_hour
+        per_hour += rate or 0.0
+        unpriced += rate is None
+        owner, charge = _owner(known, track.instance), going_on.get(id_)
+        if charge is None:
+            changed += costs.begun(track, owner, look, charges.newest_end(conn, known.name, id_))
+            continue
+        if charge.usd_per_hour is None and rate is not None:
+            charges.price(conn, known.name, id_, rate)
+            charge = evolve(charge, usd_per_hour=rate)
+        changed += costs.followed(charge, track, owner, look, replaced=id_ in replaced)
+    for id_, charge in going_on.items():
+        track_now = tracks.get(id_)
+        if track_now is None or track_now.gone_at is not None:
+            changed += costs.ended(charge, _end(conn, known.name, track_now, charge), blind_seconds)
+    if changed:
+        charges.save(conn, known.name, changed)
+    over = [charge for charge in changed if charge.ended_at is not None]
+    told = [*charges.going_on(conn, known.name).values(), *over]
+    return Counted(costs.cost(told, tracks, at) - told_before, per_hour, unpriced)
+
+
+def _left(conn: Connection, known: Account, going_on: Mapping[str, Charge]) -> dict[str, Track]:
+    """The machines that are billed and not there any more."""
+    found = {id_: instances.get(conn, known.name, id_) for id_ in going_on if id_ not in known.tracks}
+    return {id_: track for id_, track in found.items() if track is not None}
+
+
+def _owner(known: Account, machine: Instance) -> UUID | None:
+    """Who pays: the live session that it is bound to, else the one that its tag names, else one that is over."""
+    bound = known.bindings.get(machine.id)
+    if bound is not None and (bound.state.live or machine.session_id is None):
+        return bound.id
+    return machine.session_id
+
+
+def _since(conn: Connection, account: str, at: datetime) -> datetime:
+    """When the costs of an account were first counted."""
+    key = f"costs_since:{account}"
+    raw = meta.get(conn, key)
+    if isinstance(raw, str):
+        return datetime.fromisoformat(raw)
+    meta.put(conn, key, at.isoformat())
+    return at
+
+
+def _end(conn: Connection, account: str, track: Track | None, charge: Charge) -> End:
+    starts = complete_starts(conn, account)
+    if track is None:  # forgotten, as after a backup was put back: nobody knows, so as little as possible
+        return End(charge.started_at, charge.started_at)
+    missed = starts[-min(track.absences, len(starts))] if track.absences and starts else track.last_seen_at
+    job = destroys.for_instance(conn, account, track.instance.id)
+    return End(track.last_seen_at, missed, None if job is None else job.accepted_at)

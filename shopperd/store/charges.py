@@ -1,0 +1,133 @@
+"""What machines cost: the open charge of each, kept at hand, and those that are over."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from attrs import evolve, fields
+from sqlalchemy import Connection
+
+from shopperd.model import Charge
+from shopperd.store import dialect, memo
+from shopperd.store.schema import charges
+
+IDS_PER_QUERY = 500
+"""Well under the number of parameters that either database takes in one statement."""
+
+_NAMES = tuple(attribute.name for attribute in fields(Charge))
+_COLUMNS = tuple(charges.c[name] for name in _NAMES)
+_KEY = ("account", "instance_id", "started_at")
+_OPEN = sa.select(*_COLUMNS).where(charges.c.account == sa.bindparam("wanted"), charges.c.ended_at.is_(None))
+
+
+def going_on(conn: Connection, account: str) -> Mapping[str, Charge]:
+    """The charges of an account that are not over, by instance id: one a machine."""
+    kept = memo.room(conn, "charges")
+    if account not in kept:
+        kept[account] = {row.instance_id: Charge(*row) for row in conn.execute(_OPEN, {"wanted": account})}
+    found: Mapping[str, Charge] = kept[account]
+    return found
+
+
+def newest_end(conn: Connection, account: str, instance_id: str) -> datetime | None:
+    """When the newest charge of a machine was over; None if it never had one that is."""
+    query = sa.select(sa.func.max(charges.c.ended_at)).where(
+        charges.c.account == account, charges.c.instance_id == instance_id
+    )
+    found: datetime | None = conn.scalar(query)
+    return found
+
+
+def save(conn: Connection, account: str, changed: Iterable[Charge]) -> None:
+    """Write these charges of one account, new or known by machine and start. One that is over as it begins is none."""
+    rows, nothing = [], []
+    after = dict(going_on(conn, account))
+    for charge in changed:
+        known = after.get(charge.instance_id)
+        if known is not None and known.started_at == charge.started_at:
+            del after[charge.instance_id]
+        if charge.ended_at is not None and charge.ended_at <= charge.started_at:
+            nothing.append(charge)
+            continue
+        if charge.ended_at is None:
+            after[charge.instance_id] = charge
+        rows.append(_row(charge))
+    for charge in nothing:
+        conn.execute(sa.delete(charges).where(*(charges.c[name] == getattr(charge, name) for name in _KEY)))
+    if rows:
+        statement = dialect.insert(conn.dialect.name, charges)
+        following = {name: statement.excluded[name] for name in rows[0] if name not in _KEY}
+        conn.execute(statement.on_conflict_do_update(index_elements=_KEY, set_=following), rows)
+    memo.room(conn, "charges")[account] = after
+
+
+def price(conn: Connection, account: str, instance_id: str, usd_per_hour: float) -> None:
+    """Give those charges of a machine a price whose price was not known yet."""
+    unpriced = sa.select(*_COLUMNS).where(
+        charges.c.account == account, charges.c.instance_id == instance_id, charges.c.usd_per_hour.is_(None)
+    )
+    found = [Charge(*row) for row in conn.execute(unpriced)]
+    save(conn, account, [evolve(charge, usd_per_hour=usd_per_hour) for charge in found])
+
+
+def between(
+    conn: Connection, since: datetime, until: datetime, *, account: str | None = None, session: UUID | None = None
+) -> list[Charge]:
+    """The charges that have a share in that time, oldest first."""
+    query = sa.select(*_COLUMNS).where(
+        charges.c.started_at < until, sa.or_(charges.c.ended_at.is_(None), charges.c.ended_at > since)
+    )
+    if account is not None:
+        query = query.where(charges.c.account == account)
+    if session is not None:
+        query = query.where(charges.c.session_id == session)
+    return [Charge(*row) for row in conn.execute(query.order_by(charges.c.started_at))]
+
+
+def settled_since(conn: Connection, account: str, since: datetime) -> float:
+    """USD of an account's charges that are over, from that moment on."""
+    later = (charges.c.account == account) & (charges.c.ended_at > since)
+    whole = conn.scalar(sa.select(sa.func.sum(charges.c.usd)).where(later, charges.c.started_at >= since))
+    cut = conn.execute(sa.select(*_COLUMNS).where(later, charges.c.started_at < since)).all()
+    return float(whole or 0.0) + sum(Charge(*row).usd(since, row.ended_at) for row in cut)
+
+
+def settled_of_sessions(conn: Connection, wanted: Collection[UUID]) -> dict[UUID, float]:
+    """USD of the charges of these sessions that are over."""
+    found: dict[UUID, float] = {}
+    ids = list(wanted)
+    for start in range(0, len(ids), IDS_PER_QUERY):
+        of_these = charges.c.session_id.in_(ids[start : start + IDS_PER_QUERY])
+        query = sa.select(charges.c.session_id, sa.func.sum(charges.c.usd)).where(of_these, charges.c.usd.is_not(None))
+        found.update((row[0], row[1]) for row in conn.execute(query.group_by(charges.c.session_id)))
+    return found
+
+
+def settled_of_instances(conn: Connection, account: str, wanted: Collection[str]) -> dict[str, float]:
+    """USD of the charges of these machines that are over."""
+    found: dict[str, float] = defaultdict(float)
+    ids = list(wanted)
+    for start in range(0, len(ids), IDS_PER_QUERY):
+        of_these = (charges.c.account == account) & charges.c.instance_id.in_(ids[start : start + IDS_PER_QUERY])
+        query = sa.select(charges.c.instance_id, sa.func.sum(charges.c.usd)).where(of_these, charges.c.usd.is_not(None))
+        found.update((row[0], row[1]) for row in conn.execute(query.group_by(charges.c.instance_id)))
+    return found
+
+
+def prune(conn: Connection, before: datetime, limit: int) -> int:
+    """Delete up to `limit` charges that were over before that moment; the answer is how many."""
+    key = sa.tuple_(*(charges.c[name] for name in _KEY))
+    old = sa.select(*(charges.c[name] for name in _KEY)).where(charges.c.ended_at < before).limit(limit)
+    return conn.execute(sa.delete(charges).where(key.in_(old))).rowcount
+
+
+def _row(charge: Charge) -> dict[str, Any]:
+    row: dict[str, Any] = {name: getattr(charge, name) for name in _NAMES}
+    over = charge.ended_at is not None and charge.usd_per_hour is not None
+    row["usd"] = charge.usd(charge.started_at, charge.ended_at) if over and charge.ended_at is not None else None
+    return row

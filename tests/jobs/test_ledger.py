@@ -1,0 +1,114 @@
+"""What machines cost is counted at each look, beside everything else and in no one's way."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+from attrs import evolve
+
+from shopperd.jobs.observer import look
+from shopperd.model import Charge, InstanceState, SessionState
+from shopperd.store import charges
+from tests.jobs.desk import ACCOUNT, Desk, machine
+
+EVER = datetime.min.replace(tzinfo=UTC)
+
+
+def counted(desk: Desk) -> list[Charge]:
+    return desk.store.run_sync(lambda conn: charges.between(conn, EVER, desk.clock.now(), account=ACCOUNT))
+
+
+def usd(desk: Desk) -> float:
+    now = desk.clock.now()
+    return sum(charge.usd(EVER, now) for charge in counted(desk))
+
+
+def spent(desk: Desk) -> float:
+    value = desk.context.metrics.registry.get_sample_value("shopperd_spent_usd_total", desk.at.labels)
+    return value or 0.0
+
+
+async def watch(desk: Desk, seconds: float, every: float = 20.0) -> None:
+    for _ in range(round(seconds / every)):
+        desk.clock.advance(every)
+        assert await look(desk.context, desk.at)
+
+
+@pytest.fixture
+async def rented(desk: Desk) -> Desk:
+    """A desk with a machine for 3.60 USD per hour, a tenth of a cent per second, seen at once."""
+    session = desk.session(1, SessionState.RUNNING, instance_id="7")
+    desk.market.machines["7"] = machine("7", session.tag, price_per_hour=3.6, started_at=desk.clock.now())
+    assert await look(desk.context, desk.at)
+    return desk
+
+
+async def test_a_machine_costs_its_price(rented: Desk) -> None:
+    await watch(rented, 1000)
+    assert [usd(rented), spent(rented)] == pytest.approx([1.0, 1.0])
+    assert [charge.session_id for charge in counted(rented)] == [UUID(int=1, version=4)]
+
+
+async def test_a_stopped_machine_costs_its_disk(rented: Desk) -> None:
+    await watch(rented, 1000)
+    running = rented.market.machines["7"]
+    rented.market.machines["7"] = evolve(running, state=InstanceState.STOPPED, price_per_hour=0.036)
+    await watch(rented, 1000)
+    assert [usd(rented), spent(rented)] == pytest.approx([1.01, 1.01], abs=0.01)
+
+
+async def test_a_machine_that_changes_nothing_costs_no_write(rented: Desk) -> None:
+    await watch(rented, 100)
+    written: list[str] = []
+    engine: Any = rented.store
+    sa.event.listen(
+        engine._engine, "before_cursor_execute", lambda _c, _cur, statement, *_: written.append(str(statement))
+    )
+    await watch(rented, 100)
+    assert not [statement for statement in written if "charges" in statement]
+
+
+async def test_a_machine_that_is_gone_costs_nothing_more(rented: Desk) -> None:
+    await watch(rented, 1000)
+    gone = rented.market.machines.pop("7")
+    await watch(rented, 100)
+    assert spent(rented) == pytest.approx(1.0)
+    rented.market.machines["7"] = gone
+    await watch(rented, 20)
+    assert usd(rented) == pytest.approx(1.12), "it was missed by mistake"
+
+
+async def test_a_price_that_is_known_late_counts_from_the_beginning(desk: Desk) -> None:
+    assert await look(desk.context, desk.at)
+    session = desk.session(1, SessionState.RUNNING, instance_id="7")
+    unpriced = machine("7", session.tag, price_per_hour=None, started_at=desk.clock.now())
+    desk.market.machines["7"] = unpriced
+    await watch(desk, 500)
+    labels = desk.at.labels
+    assert desk.context.metrics.registry.get_sample_value("shopperd_unpriced_instances", labels) == 1
+    desk.market.machines["7"] = evolve(unpriced, price_per_hour=3.6)
+    await watch(desk, 500)
+    assert [usd(desk), spent(desk)] == pytest.approx([1.0, 1.0])
+    assert desk.context.metrics.registry.get_sample_value("shopperd_unpriced_instances", labels) == 0
+
+
+async def test_the_time_that_a_daemon_was_down_is_made_up_for_and_told_as_an_estimate(rented: Desk) -> None:
+    await watch(rented, 1000)
+    rented.clock.advance(8980)
+    await watch(rented, 40)
+    assert [usd(rented), spent(rented)] == pytest.approx([10.02, 10.02])
+    assert [charge.estimated for charge in counted(rented)] == [False, True, False]
+
+
+async def test_a_mistake_in_counting_keeps_no_snapshot_from_being_recorded(rented: Desk) -> None:
+    rented.wilful.breaks.add("record_costs")
+    rented.market.machines["8"] = machine("8")
+    await watch(rented, 100)
+    assert rented.at.instances == 2
+    rented.wilful.breaks.clear()
+    await watch(rented, 20)
+    assert usd(rented) > 0.12, "the next look makes up for it"

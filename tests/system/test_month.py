@@ -1,0 +1,18 @@
+"""Over a month of starts, stops, changes of price, orphans, lost hosts and restarts, what is counted is within a hundredth of the bill."""
+
+import pytest
+
+from tests.simulation.month import live
+
+pytestmark = pytest.mark.system
+
+
+def test_what_is_counted_in_a_month_is_what_is_billed() -> None:
+    month = live(30.0)
+    assert month.crashes == ()
+    assert {"create", "end", "stop", "start", "price", "orphan", "host_lost", "restart", "crash", "away"} <= set(
+        month.happened
+    )
+    for bill in month.bills:
+        assert bill.error < 0.01, str(bill)
+        assert bill.metric == pytest.approx(bill.counted, rel=0.001), "the counters of all processes tell the same"
