@@ -73,11 +73,46 @@ COST = row(
         stack=True,
     ),
     graph(
+        "Billed per hour",
+        "What they are billed in their present state: machines that are stopped or not yet up for less than their price.",
+        Query("sum by (account) (shopperd_billed_usd_per_hour{@account})", "{{account}}"),
+        unit="currencyUSD",
+        stack=True,
+    ),
+    graph(
         "Orphans' cost per hour",
         "What machines that no live session claims cost per hour: the price of waiting.",
         Query("sum by (account) (shopperd_orphan_usd_per_hour{@account})", "{{account}}"),
+        Query("sum by (account) (shopperd_held_usd_per_hour{@account})", "{{account}}, held"),
         unit="currencyUSD",
         alert="ShopperdMoneyLeaking",
+    ),
+    graph(
+        "Share of the budget",
+        "What accounts with a budget_per_hour cost, of that. A create that would pass it is refused.",
+        Query(
+            "sum by (account) (shopperd_spend_usd_per_hour{@account}) "
+            "/ sum by (account) (shopperd_budget_usd_per_hour{@account})",
+            "{{account}}",
+        ),
+        unit="percentunit",
+        alert="ShopperdBudgetNearlyReached",
+    ),
+    stat(
+        "Spent",
+        "What all instances have cost in the time shown, by price, state and time. shopperd costs tells it by session.",
+        "sum(increase(shopperd_spent_usd_total{@account}[$__range]))",
+        unit="currencyUSD",
+        height=8,
+    ),
+    stat(
+        "Credit lasts",
+        "How long the credit of the account that runs out first lasts, where a marketplace tells it.",
+        "min(shopperd_account_balance_left_seconds{@account})",
+        unit="s",
+        alert="ShopperdBalanceRunningOut",
+        low_is_bad=True,
+        height=8,
     ),
     stat(
         "Leaked",
@@ -116,6 +151,8 @@ THERE = row(
         Column("Orphans", "sum by (account, provider) (shopperd_orphans{@account})"),
         Column("Destroys", "sum by (account, provider) (shopperd_destroys_pending{@account})"),
         Column("Cost per hour", "sum by (account, provider) (shopperd_spend_usd_per_hour{@account})", "currencyUSD"),
+        Column("Credit", "sum by (account, provider) (shopperd_account_balance_usd{@account})", "currencyUSD"),
+        Column("Unpriced", "sum by (account, provider) (shopperd_unpriced_instances{@account})"),
         Column(
             "Orphans' cost",
             "sum by (account, provider) (shopperd_orphan_usd_per_hour{@account})",

@@ -31,6 +31,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
     "What is going on": {
         "status": Entry("overview", "The deployment on one screen."),
         "accounts": Entry("overview", "The accounts: health, counts, cost."),
+        "costs": Entry("costs", "What was spent, by account, session or instance."),
         "events": Entry("events", "The audit trail; --follow for what comes."),
         "orphans": Entry("orphans", "Instances that should not be, and what is done about them."),
         "plan": Entry("orphans", "What a sweep would do now, and why."),

@@ -6,7 +6,7 @@ import click
 
 from shopperd.cli import offered
 from shopperd.cli.options import as_json, client, paged
-from shopperd.cli.output import money, printable, show_json, show_line, show_next, show_table
+from shopperd.cli.output import dollars, money, printable, show_json, show_line, show_next, show_table
 
 
 @click.group()
@@ -40,6 +40,7 @@ def list_(as_json: bool, **query: object) -> None:
             "GPUS": ("gpu_count", lambda count: "" if count is None else str(count)),
             "GPU": ("gpu", lambda gpu: gpu or ""),
             "USD/H": ("price_per_hour", money),
+            "USD": ("cost_usd", dollars),
             "ADDRESS": ("where", str),
             "TAG": ("tag", lambda tag: tag or ""),
             "EXEMPT": ("exempt", lambda exempt: "exempt" if exempt else ""),

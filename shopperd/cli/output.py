@@ -41,6 +41,11 @@ def money(value: Any) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
+def dollars(value: Any) -> str:
+    """US dollars that were spent."""
+    return "-" if value is None else f"{value:.2f}"
+
+
 def percent(value: Any) -> str:
     """A share of 1."""
     return "-" if value is None else f"{value:.1%}"
@@ -115,7 +120,24 @@ def _show_on_terminal(titles: Sequence[str], lines: Sequence[Sequence[str]], emp
     Console(file=sys.stdout, width=LINE_CHARS_MAX, highlight=False, markup=False).print(table)
 
 
-_NUMBERS = frozenset({"USD/H", "AGE", "GPUS", "VRAM", "SIGHTINGS", "INST", "SESS", "ORPH", "DESTR", "STUCK"})
+_NUMBERS = frozenset(
+    {
+        "USD/H",
+        "USD",
+        "MONTH",
+        "ESTIMATED",
+        "TIME",
+        "AGE",
+        "GPUS",
+        "VRAM",
+        "SIGHTINGS",
+        "INST",
+        "SESS",
+        "ORPH",
+        "DESTR",
+        "STUCK",
+    }
+)
 _STYLES = {
     "running": "green",
     "ok": "green",

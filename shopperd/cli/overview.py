@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from shopperd.cli.options import as_json, client
-from shopperd.cli.output import money, printable, seconds, show_json, show_line, show_table
+from shopperd.cli.output import dollars, money, printable, seconds, show_json, show_line, show_table
 
 JOB_LINES_MAX = 5
 """An outage fails every job; they all say the same, and the rest of the screen is needed."""
@@ -30,6 +30,7 @@ def _show_accounts(rows: list[dict[str, Any]]) -> None:
             "DESTR": ("destroys_pending", str),
             "STUCK": ("destroys_stuck", str),
             "USD/H": ("burn_per_hour", money),
+            "MONTH": ("cost_month_usd", dollars),
             "HOLDS": ("holds", _holds),
         },
         rows,
@@ -63,6 +64,24 @@ def _show_limits(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         if line := limits_line(row):
             show_line(line, colour="yellow" if row["limits"]["breaker_open"] else None)
+
+
+def money_line(row: dict[str, Any]) -> str:
+    """What is left of an account's budget and credit in one line; "" where it has neither."""
+    parts = []
+    if row.get("budget_per_hour"):
+        parts.append(f"{money(row['burn_per_hour'])} of {money(row['budget_per_hour'])} USD per hour of its budget")
+    if row.get("balance_usd") is not None:
+        left = row.get("balance_left_seconds")
+        lasts = "" if left is None else f", which lasts {seconds(left)}"
+        parts.append(f"{dollars(row['balance_usd'])} USD of credit left{lasts}")
+    return f"{row['name']} money: {'; '.join(parts)}" if parts else ""
+
+
+def _show_money(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        if line := money_line(row):
+            show_line(line)
 
 
 def _show_troubles(rows: list[dict[str, Any]]) -> None:
@@ -110,11 +129,13 @@ def status(as_json: bool) -> None:
     click.echo()
     held = sum(account["destroys_held"] for account in told["accounts"])
     show_line(
-        f"burn {money(told['burn_per_hour'])} USD per hour; {told['destroys_pending']} destroys pending, {held} held, "
+        f"burn {money(told['burn_per_hour'])} USD per hour; {dollars(told['cost_today_usd'])} USD today, "
+        f"{dollars(told['cost_month_usd'])} this month; {told['destroys_pending']} destroys pending, {held} held, "
         f"{told['destroys_stuck']} stuck"
     )
     if told["destroys_stuck"]:
         show_line("look at the stuck ones at their marketplace: `shopperd orphans`, `shopperd explain`", colour="red")
+    _show_money(told["accounts"])
     _show_limits(told["accounts"])
     show_line(f"an orphan is gone within {seconds(told['orphan_bound_seconds'])} while its provider is healthy")
     failed = [job for job in told["jobs"] if job["ok"] is False]

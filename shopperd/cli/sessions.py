@@ -10,7 +10,7 @@ import click
 from shopperd.cli import offered
 from shopperd.cli.client import Failed
 from shopperd.cli.options import as_json, client, paged
-from shopperd.cli.output import money, show_fields, show_json, show_line, show_next, show_table
+from shopperd.cli.output import dollars, money, show_fields, show_json, show_line, show_next, show_table
 
 WAIT_SECONDS_MAX = 300
 
@@ -50,6 +50,7 @@ def list_(state: str | None, account: str | None, limit: int, cursor: str | None
             "GPUS": ("gpu_count", lambda count: "" if count is None else str(count)),
             "GPU": ("gpu", lambda gpu: gpu or ""),
             "USD/H": ("price_per_hour", money),
+            "USD": ("cost_usd", dollars),
             "CREATED": ("created_at", str),
             "EXPIRES": ("expires_at", lambda at: at or ""),
             "REASON": ("reason", lambda reason: reason or ""),

@@ -12,6 +12,9 @@ from shopperd.demo.pace import Pace
 
 VASTAI, TENSORDOCK = "vastai", "tensordock"
 
+BUDGET_PER_HOUR = 200.0
+"""USD; more than the demo ever rents, so that the share of it can be seen and nothing is refused."""
+
 _HOOK_ENV = "DEMO_HOOK_SECRET"
 _VAST_SPACING = {"list": 0.5, "offers": 6.0, "show": 1.0, "create": 5.5, "destroy": 3.0}
 """Seconds between calls at full scale. Published are 1, 6, 2, 4.5 and 3."""
@@ -92,6 +95,7 @@ def _accounts(markets: Sequence[Market], pace: Pace) -> list[str]:
             *([f'api = "{place.api}"'] if place.api else []),
             *(f'{key} = "{name}"' for key, name in place.secrets.items()),
             f"request_timeout = {pace.request_timeout}",
+            f"budget_per_hour = {BUDGET_PER_HOUR}",
             "",
         ]
         lines += [f"[accounts.{place.name}.limits]", *_limits(place.provider, pace), ""]

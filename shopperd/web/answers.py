@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -58,9 +58,45 @@ class EventAnswer:
     data: Mapping[str, object]
 
 
+@frozen
+class Cost:
+    """What something has cost in USD, and what it is billed per hour now."""
+
+    usd: float = 0.0
+    per_hour: float = 0.0
+
+
+@frozen(slots=False)
+class CostAnswer:
+    """What an account, session or instance has cost in a time; what the list is not by is null.
+
+    Attributes:
+        session_id: null too where a machine belongs to no session.
+        until: null: up to the newest complete snapshot.
+        estimated_usd: the part of `cost_usd` for times in which nobody looked, as the next look showed it.
+        machine_seconds: how long machines were billed, together.
+        unpriced: the price of a machine is not known for some of it, which is then not counted.
+    """
+
+    account: str
+    provider: str
+    session_id: UUID | None
+    instance_id: str | None
+    since: datetime
+    until: datetime | None
+    cost_usd: float
+    estimated_usd: float
+    machine_seconds: float
+    unpriced: bool
+
+
 @frozen(slots=False)
 class SessionAnswer:
-    """A session. What its machine was given to run (`env`, `onstart`) is not told: it may hold secrets."""
+    """A session. What its machine was given to run (`env`, `onstart`) is not told: it may hold secrets.
+
+    Attributes:
+        cost_usd: what its machines have cost so far; `burn_per_hour`: what they are billed now.
+    """
 
     id: UUID
     account: str
@@ -77,6 +113,8 @@ class SessionAnswer:
     ended_at: datetime | None
     reason: str | None
     exempt: bool
+    cost_usd: float
+    burn_per_hour: float
 
 
 @frozen(slots=False)
@@ -88,7 +126,11 @@ class SessionWithEvents(SessionAnswer):
 
 @frozen(slots=False)
 class InstanceAnswer:
-    """A rented machine. `session_id` is the session that it is bound to, else the one that its tag names."""
+    """A rented machine. `session_id` is the session that it is bound to, else the one that its tag names.
+
+    Attributes:
+        cost_usd: what it has cost since its account is watched; `burn_per_hour`: what it is billed in its present state.
+    """
 
     account: str
     provider: str
@@ -107,6 +149,8 @@ class InstanceAnswer:
     first_seen_at: datetime
     last_seen_at: datetime
     exempt: bool
+    cost_usd: float
+    burn_per_hour: float
 
 
 @frozen(slots=False)
@@ -260,11 +304,12 @@ class ExplainAnswer:
 
 
 _OF_EVENT = tuple(attribute.name for attribute in fields(EventAnswer))
-_OF_SESSION = tuple(attribute.name for attribute in fields(SessionAnswer) if attribute.name != "exempt")
+_COSTS = ("cost_usd", "burn_per_hour")
+_OF_SESSION = tuple(attribute.name for attribute in fields(SessionAnswer) if attribute.name not in ("exempt", *_COSTS))
 _OF_MACHINE = tuple(
     attribute.name
     for attribute in fields(InstanceAnswer)
-    if attribute.name not in ("session_id", "first_seen_at", "last_seen_at", "exempt")
+    if attribute.name not in ("session_id", "first_seen_at", "last_seen_at", "exempt", *_COSTS)
 )
 _OF_OFFER = tuple(attribute.name for attribute in fields(OfferAnswer) if attribute.name not in ("age_seconds", "stale"))
 
@@ -281,23 +326,26 @@ def event_answer(event: Event) -> EventAnswer:
     return EventAnswer(**{name: getattr(event, name) for name in _OF_EVENT})
 
 
-def session_answer(session: Session, track: Track | None) -> SessionAnswer:
+def session_answer(session: Session, track: Track | None, cost: Cost) -> SessionAnswer:
     """A session and its machine, as far as one is known; the machine's exemption is the session's."""
-    told = {name: getattr(session, name) for name in _OF_SESSION}
-    return SessionAnswer(**told, exempt=session.exempt or (track is not None and track.exempt))
+    return SessionAnswer(**_told_of(session, track, cost))
 
 
-def session_with_events(session: Session, track: Track | None, trail: Sequence[Event]) -> SessionWithEvents:
+def session_with_events(session: Session, track: Track | None, cost: Cost, trail: Sequence[Event]) -> SessionWithEvents:
     """A session with its trail."""
-    told = {name: getattr(session, name) for name in _OF_SESSION}
     return SessionWithEvents(
-        **told,
-        exempt=session.exempt or (track is not None and track.exempt),
+        **_told_of(session, track, cost),
         events=[event_answer(event) for event in trail],
     )
 
 
-def instance_answer(track: Track, bound_to: UUID | None, last_seen_at: datetime) -> InstanceAnswer:
+def _told_of(session: Session, track: Track | None, cost: Cost) -> dict[str, Any]:
+    told = {name: getattr(session, name) for name in _OF_SESSION}
+    exempt = session.exempt or (track is not None and track.exempt)
+    return told | {"exempt": exempt, "cost_usd": cost.usd, "burn_per_hour": cost.per_hour}
+
+
+def instance_answer(track: Track, bound_to: UUID | None, last_seen_at: datetime, cost: Cost) -> InstanceAnswer:
     """A machine. `bound_to`: the session that it is bound to by its id, if it is to one."""
     told = {name: getattr(track.instance, name) for name in _OF_MACHINE}
     return InstanceAnswer(
@@ -306,6 +354,8 @@ def instance_answer(track: Track, bound_to: UUID | None, last_seen_at: datetime)
         first_seen_at=track.first_seen_at,
         last_seen_at=last_seen_at,
         exempt=track.exempt,
+        cost_usd=cost.usd,
+        burn_per_hour=cost.per_hour,
     )
 
 
@@ -352,8 +402,8 @@ def destroy_answer(job: DestroyJob, *, stuck: bool) -> DestroyAnswer:
     )
 
 
-def explain_answer(told: Explanation, sightings_needed: int) -> ExplainAnswer:
-    """Why an instance stays, or goes, or waits."""
+def explain_answer(told: Explanation, sightings_needed: int, cost: Cost, session_cost: Cost) -> ExplainAnswer:
+    """Why an instance stays, or goes, or waits, and what it and its session have cost meanwhile."""
     track, session, judgement = told.track, told.session, told.judgement
     return ExplainAnswer(
         account=track.instance.account,
@@ -375,8 +425,10 @@ def explain_answer(told: Explanation, sightings_needed: int) -> ExplainAnswer:
             gone_at=track.gone_at,
         ),
         rules=[_rule_answer(guard) for guard in told.guards],
-        instance=instance_answer(track, session.id if session is not None and told.bound else None, told.last_seen_at),
-        session=None if session is None else session_answer(session, track if told.bound else None),
+        instance=instance_answer(
+            track, session.id if session is not None and told.bound else None, told.last_seen_at, cost
+        ),
+        session=None if session is None else session_answer(session, track if told.bound else None, session_cost),
         destroy=None if told.job is None else destroy_answer(told.job, stuck=told.stuck),
     )
 

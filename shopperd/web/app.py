@@ -11,6 +11,7 @@ from shopperd.jobs.context import Context
 from shopperd.schedule import Schedule
 from shopperd.secrets import Secret
 from shopperd.web import (
+    costs,
     events,
     exposition,
     health,
@@ -33,6 +34,7 @@ from shopperd.web.revalidation import tagged
 _TABLES = (
     page_routes,
     overview.routes,
+    costs.routes,
     sessions.routes,
     instances.routes,
     offers.routes,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from aiohttp import web
@@ -12,13 +12,24 @@ from sqlalchemy import Connection
 
 from shopperd.attempts import is_stuck
 from shopperd.control import NotFound
+from shopperd.explanation import Explanation
 from shopperd.jobs.knowledge import last_complete_at
 from shopperd.model import InstanceState, Ownership, Track
 from shopperd.reconcile import holds_binding
 from shopperd.settings import Duration
 from shopperd.sightings import last_seen
 from shopperd.store import instances, sessions
-from shopperd.web.answers import InstanceAnswer, ListAnswer, answer, destroy_answer, explain_answer, instance_answer
+from shopperd.web.answers import (
+    Cost,
+    ExplainAnswer,
+    InstanceAnswer,
+    ListAnswer,
+    answer,
+    destroy_answer,
+    explain_answer,
+    instance_answer,
+)
+from shopperd.web.costs import of_instances, of_sessions
 from shopperd.web.door import API, DOOR, Door
 from shopperd.web.reading import Cursor, Limit, NoQuery, ReasonBody, Sentence, Word, read_body, read_query
 
@@ -58,7 +69,7 @@ async def explain(request: web.Request) -> web.Response:
     read_query(request, NoQuery)
     door = request.app[DOOR]
     told = await door.control.explain(request.match_info["account"], request.match_info["id"])
-    return answer(explain_answer(told, door.context.settings.orphans.sightings))
+    return answer(await explained(door, told))
 
 
 @routes.post(f"{API}/instances/{{account}}/{{id}}/adopt")
@@ -98,6 +109,12 @@ async def unexempt(request: web.Request) -> web.Response:
     return await _set_exempt(request, exempt=False)
 
 
+async def explained(door: Door, told: Explanation) -> ExplainAnswer:
+    """An explanation as it is told, with what the machine and its session have cost."""
+    cost, session_cost = await door.context.store.run(_costs_of, told)
+    return explain_answer(told, door.context.settings.orphans.sightings, cost, session_cost)
+
+
 async def _set_exempt(request: web.Request, *, exempt: bool) -> web.Response:
     door = request.app[DOOR]
     read_query(request, NoQuery)
@@ -126,6 +143,12 @@ def _page(conn: Connection, asked: InstancesQuery) -> ListAnswer[InstanceAnswer]
     return ListAnswer(told_of(conn, page.items), page.next)
 
 
+def _costs_of(conn: Connection, told: Explanation) -> tuple[Cost, Cost]:
+    machine, session = told.track.instance, told.session
+    of_session = Cost() if session is None else of_sessions(conn, [session])[session.id]
+    return of_instances(conn, machine.account, [machine.id])[machine.id], of_session
+
+
 def _one(conn: Connection, account: str, instance_id: str) -> InstanceAnswer | None:
     track = instances.get(conn, account, instance_id)
     return None if track is None else told_of(conn, [track])[0]
@@ -137,7 +160,9 @@ def told_of(conn: Connection, tracks: Sequence[Track]) -> list[InstanceAnswer]:
     for track in tracks:
         by_account[track.instance.account].append(track)
     bound: dict[tuple[str, str], UUID] = {}
+    costs: dict[str, Mapping[str, Cost]] = {}
     for account, own in by_account.items():
+        costs[account] = of_instances(conn, account, {track.instance.id for track in own})
         owners = sessions.bound(conn, account, [track.instance.id for track in own])
         for track in own:
             owner = owners.get(track.instance.id)
@@ -149,6 +174,7 @@ def told_of(conn: Connection, tracks: Sequence[Track]) -> list[InstanceAnswer]:
             track,
             bound.get((track.instance.account, track.instance.id)),
             last_seen(track, last_complete_at(conn, track.instance.account)),
+            costs[track.instance.account][track.instance.id],
         )
         for track in tracks
     ]

@@ -20,9 +20,10 @@ from attrs import field, frozen
 from shopperd import __version__
 from shopperd.settings import Bounds
 from shopperd.settings_shape import fields_of, is_optional
-from shopperd.web import events, instances, offers, operations, orphans, overview, reading, sessions
+from shopperd.web import costs, events, instances, offers, operations, orphans, overview, reading, sessions
 from shopperd.web.access import FORM_PATH
 from shopperd.web.answers import (
+    CostAnswer,
     DestroyAnswer,
     EventAnswer,
     ExplainAnswer,
@@ -86,6 +87,7 @@ _INSTANCE = f"{API}/instances/{{account}}/{{id}}"
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
     (_GET, f"{API}/status"): Operation("deployment", {200: overview.StatusAnswer}),
     (_GET, f"{API}/accounts"): _list(overview.AccountAnswer, reading.NoQuery, "deployment"),
+    (_GET, f"{API}/costs"): _list(CostAnswer, costs.CostsQuery, "deployment"),
     (_POST, f"{API}/accounts/{{account}}/trust"): Operation(
         "deployment", {200: overview.AccountAnswer}, body=reading.ReasonBody
     ),

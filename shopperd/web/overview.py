@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from aiohttp import web
 from attrs import frozen
+from sqlalchemy import Connection
 
 from shopperd import __version__
 from shopperd.attempts import is_stuck
@@ -18,6 +20,7 @@ from shopperd.reconcile import held_reasons, published_bound_seconds
 from shopperd.redaction import redact
 from shopperd.store import StoreError, meta
 from shopperd.web.answers import ListAnswer, answer
+from shopperd.web.costs import of_account, start_of_day, start_of_month
 from shopperd.web.door import API, DOOR, Door
 from shopperd.web.health import snapshot_age_seconds, trouble_of
 from shopperd.web.reading import NoQuery, ReasonBody, read_body, read_query
@@ -70,7 +73,11 @@ class AccountAnswer:
         destroys_stuck: pending ones that a person should look at.
         observing_sweeps: sweeps that still only look.
         limits: how often its provider may be called; null where a plug-in does not tell.
+        billed_per_hour: what its instances are billed in their present state; `burn_per_hour` is their whole price.
+        cost_today_usd, cost_month_usd: what they have cost since the day and the month began, in UTC; null while the store
+            does not answer.
         balance_usd: the credit left, where the provider tells it and the key may read it.
+        balance_left_seconds: how long that lasts at what is billed now; null where that is not known, or without end.
     """
 
     name: str
@@ -85,12 +92,16 @@ class AccountAnswer:
     orphans: int
     holds: Sequence[HoldAnswer]
     burn_per_hour: float
+    billed_per_hour: float
+    cost_today_usd: float | None
+    cost_month_usd: float | None
     destroys_pending: int
     destroys_held: int
     destroys_stuck: int
     observing_sweeps: int
     budget_per_hour: float | None
     balance_usd: float | None
+    balance_left_seconds: float | None
     exclusive: bool
     offers: int
     limits: LimitsAnswer | None
@@ -136,6 +147,9 @@ class StatusAnswer:
     accounts: Sequence[AccountAnswer]
     jobs: Sequence[JobAnswer]
     burn_per_hour: float
+    billed_per_hour: float
+    cost_today_usd: float | None
+    cost_month_usd: float | None
     destroys_pending: int
     destroys_stuck: int
     orphan_bound_seconds: float
@@ -170,6 +184,9 @@ async def status_of(door: Door) -> StatusAnswer:
         accounts=accounts,
         jobs=[_job(runner) for runner in door.schedule.runners],
         burn_per_hour=sum(account.burn_per_hour for account in accounts),
+        billed_per_hour=sum(account.billed_per_hour for account in accounts),
+        cost_today_usd=_sum([account.cost_today_usd for account in accounts]),
+        cost_month_usd=_sum([account.cost_month_usd for account in accounts]),
         destroys_pending=sum(account.destroys_pending for account in accounts),
         destroys_stuck=sum(account.destroys_stuck for account in accounts),
         orphan_bound_seconds=published_bound_seconds(context.settings),
@@ -199,8 +216,11 @@ async def _accounts(context: Context) -> list[AccountAnswer]:
 
 
 async def _account(context: Context, account: AccountAtWork) -> AccountAnswer:
+    today = start_of_day(context.clock.now())
+    spent: tuple[float, float] | tuple[None, None] = None, None
     try:
         now: Standing | None = await standing(context, account)
+        spent = await context.store.run(_spent, account.name, today)
     except StoreError:
         now = None  # the answer then tells the newest that the jobs have kept, and `store` tells why
     plan = account.plan if now is None else now.plan
@@ -221,16 +241,34 @@ async def _account(context: Context, account: AccountAtWork) -> AccountAnswer:
         orphans=len(orphans),
         holds=[HoldAnswer(reason, count) for reason, count in sorted(held_reasons(orphans).items())],
         burn_per_hour=account.burn_per_hour if now is None else now.burn_per_hour,
+        billed_per_hour=account.billed_per_hour,
+        cost_today_usd=spent[0],
+        cost_month_usd=spent[1],
         destroys_pending=account.destroys_pending if now is None else len(jobs),
         destroys_held=sum(job.hold is not None for job in jobs),
         destroys_stuck=account.destroys_stuck if now is None else sum(is_stuck(job, rules, at) for job in jobs),
         observing_sweeps=0 if now is None else now.observing,
         budget_per_hour=account.settings.budget_per_hour or None,
         balance_usd=account.balance_usd,
+        balance_left_seconds=_if_finite(account.balance_left_seconds),
         exclusive=account.settings.exclusive,
         offers=len(account.market.index),
         limits=_limits(account),
     )
+
+
+def _spent(conn: Connection, account: str, today: datetime) -> tuple[float, float]:
+    return of_account(conn, account, today), of_account(conn, account, start_of_month(today))
+
+
+def _sum(parts: Sequence[float | None]) -> float | None:
+    """The whole, unless a part is not known."""
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
+
+
+def _if_finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _limits(account: AccountAtWork) -> LimitsAnswer | None:

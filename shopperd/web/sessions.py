@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
@@ -20,6 +20,7 @@ from shopperd.model import Session, SessionState, Spec, Track
 from shopperd.settings import Bounds, Duration
 from shopperd.store import StoreError, events, instances, sessions
 from shopperd.web.answers import (
+    Cost,
     ListAnswer,
     SessionAnswer,
     SessionWithEvents,
@@ -27,6 +28,7 @@ from shopperd.web.answers import (
     session_answer,
     session_with_events,
 )
+from shopperd.web.costs import of_sessions
 from shopperd.web.door import API, DOOR, Door, next_change
 from shopperd.web.problems import Fault, Malformed
 from shopperd.web.reading import (
@@ -260,7 +262,7 @@ async def _told(
     try:
         told = await door.context.store.run(_with_track, session)
     except StoreError:
-        told = session_answer(session, None)
+        told = session_answer(session, None, Cost())
     return answer(told, status=status.value, headers=headers)
 
 
@@ -273,12 +275,17 @@ def _track(conn: Connection, session: Session) -> Track | None:
 
 
 def _with_track(conn: Connection, session: Session) -> SessionAnswer:
-    return session_answer(session, _track(conn, session))
+    return _with_tracks(conn, [session])[0]
+
+
+def _with_tracks(conn: Connection, found: Sequence[Session]) -> list[SessionAnswer]:
+    costs = of_sessions(conn, found)
+    return [session_answer(session, _track(conn, session), costs[session.id]) for session in found]
 
 
 def _page(conn: Connection, asked: SessionsQuery) -> ListAnswer[SessionAnswer]:
     page = sessions.page(conn, states=asked.state, account=asked.account, limit=asked.limit, cursor=asked.cursor)
-    return ListAnswer([_with_track(conn, session) for session in page.items], page.next)
+    return ListAnswer(_with_tracks(conn, page.items), page.next)
 
 
 def _with_events(conn: Connection, session_id: UUID) -> SessionWithEvents | None:
@@ -286,4 +293,4 @@ def _with_events(conn: Connection, session_id: UUID) -> SessionWithEvents | None
     if session is None:
         return None
     trail = events.page(conn, session=session_id, limit=EVENTS_MAX)
-    return session_with_events(session, _track(conn, session), trail)
+    return session_with_events(session, _track(conn, session), of_sessions(conn, [session])[session.id], trail)

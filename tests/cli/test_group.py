@@ -13,7 +13,7 @@ from shopperd.cli.group import SECTIONS, shopperd
 
 COMMANDS = {
     *("run", "check", "status", "accounts", "sessions", "instances", "offers", "orphans", "plan", "events"),
-    *("freeze", "unfreeze", "trust", "simulator", "demo", "explain", "completion"),
+    *("freeze", "unfreeze", "trust", "simulator", "demo", "explain", "completion", "costs"),
 }
 SUBCOMMANDS = {
     "sessions": {"list", "show", "create", "register", "extend", "end"},

@@ -17,6 +17,7 @@ WHY = {"reason": "too dear"}
 FIELDS = {
     *("account", "provider", "id", "tag", "session_id", "ownership", "state", "provider_state", "gpu", "gpu_count"),
     *("price_per_hour", "address", "ssh_port", "started_at", "first_seen_at", "last_seen_at", "exempt"),
+    *("cost_usd", "burn_per_hour"),
 }
 STRANGER = UUID(int=99, version=4)
 

@@ -19,7 +19,7 @@ from tests.web.deployment import Deployment, make_deployment, offer
 SESSIONS = "/api/v1/sessions"
 FIELDS = {
     *("id", "account", "provider", "state", "tag", "instance_id", "offer_id", "gpu", "gpu_count", "price_per_hour"),
-    *("created_at", "expires_at", "ended_at", "reason", "exempt"),
+    *("created_at", "expires_at", "ended_at", "reason", "exempt", "cost_usd", "burn_per_hour"),
 }
 NOBODY = "00000000-0000-4000-8000-00000000dead"
 WISH = {"gpu": "RTX 4090"}

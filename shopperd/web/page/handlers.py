@@ -15,8 +15,9 @@ from shopperd.model import Ownership
 from shopperd.settings import Duration
 from shopperd.store import Conflict, StoreError
 from shopperd.web.access import FORM_PATH, check_token
-from shopperd.web.answers import ExplainAnswer, explain_answer
+from shopperd.web.answers import ExplainAnswer
 from shopperd.web.door import DOOR, Door
+from shopperd.web.instances import explained
 from shopperd.web.page.acts import CONSEQUENCES, DONE, Act, acts_on
 from shopperd.web.page.rendering import page
 from shopperd.web.page.view import view_of
@@ -137,7 +138,7 @@ async def _machine(
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     found = await door.control.explain(asked.account, asked.id)
-    told = explain_answer(found, door.context.settings.orphans.sightings)
+    told = await explained(door, found)
     return page(
         "machine.html",
         status,

@@ -1,0 +1,110 @@
+"""Costs over HTTP."""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from attrs import evolve
+
+from shopperd.model import Charge, InstanceState
+from shopperd.store import charges, meta
+from tests.web.conftest import Client
+from tests.web.deployment import Deployment
+
+COSTS = "/api/v1/costs"
+ONE, TWO = UUID(int=1, version=4), UUID(int=2, version=4)
+
+
+@pytest.fixture
+def spent(deployment: Deployment) -> datetime:
+    """Two hours of two machines of one account, up to now: one runs, one is gone; and an hour of another account's."""
+    now = deployment.clock.now()
+    begin = now - timedelta(hours=2)
+
+    def charge(id_: str, **changes: Any) -> Charge:
+        return evolve(Charge("main", "vastai", id_, begin, ONE, InstanceState.RUNNING, 3.0), **changes)
+
+    for number, id_ in ((1, "7"), (2, "8")):
+        deployment.session(number, instance_id=id_)
+        deployment.track(id_, UUID(int=number, version=4), first_seen_at=begin, gone_at=now if id_ == "8" else None)
+    deployment.track("9", account="dock", provider="tensordock")
+    half = begin + timedelta(hours=1)
+    changed = [
+        charge("7", ended_at=half),
+        charge("7", started_at=half, usd_per_hour=1.0),
+        charge("8", session_id=TWO, ended_at=half, estimated=True),
+    ]
+    deployment.store.run_sync(charges.save, "main", changed)
+    other = charge("9", account="dock", provider="tensordock", session_id=None, usd_per_hour=None, started_at=half)
+    deployment.store.run_sync(charges.save, "dock", [other])
+    for account in ("main", "dock"):
+        deployment.store.run_sync(meta.put, f"complete:{account}", [now.isoformat()])
+    return begin
+
+
+async def told(client: Client, query: str = "") -> list[dict[str, Any]]:
+    response = await client.get(f"{COSTS}?{query}")
+    assert response.status == 200, await response.text()
+    items: list[dict[str, Any]] = (await response.json())["items"]
+    return items
+
+
+async def test_accounts_tell_what_they_cost_this_month(client: Client, spent: datetime) -> None:
+    dock, main = await told(client)
+    assert (main["account"], main["cost_usd"], main["estimated_usd"]) == ("main", 7.0, 3.0)
+    assert (main["session_id"], main["instance_id"], main["machine_seconds"]) == (None, None, 3 * 3600)
+    assert (main["unpriced"], dock["unpriced"], dock["cost_usd"]) == (False, True, 0.0)
+
+
+async def test_sessions_and_instances_tell_their_own(client: Client, spent: datetime) -> None:
+    by_session = {row["session_id"]: row["cost_usd"] for row in await told(client, "by=session&account=main")}
+    assert by_session == {str(ONE): 4.0, str(TWO): 3.0}
+    by_instance = {row["instance_id"]: row["cost_usd"] for row in await told(client, "by=instance")}
+    assert by_instance == {"7": 4.0, "8": 3.0, "9": 0.0}
+    assert [row["cost_usd"] for row in await told(client, f"by=session&session={TWO}")] == [3.0]
+
+
+async def test_a_time_cuts_what_lies_over_its_ends(client: Client, spent: datetime) -> None:
+    since, until = (spent + timedelta(minutes=minutes) for minutes in (30, 90))
+    query = f"account=main&since={since.isoformat()}&until={until.isoformat()}".replace("+00:00", "Z")
+    (main,) = await told(client, query)
+    assert main["cost_usd"] == pytest.approx(1.5 + 0.5 + 1.5)
+
+
+async def test_a_time_in_which_nothing_was_rented_cost_nothing(client: Client, spent: datetime) -> None:
+    assert await told(client, "since=2020-01-01T00:00:00Z&until=2020-02-01T00:00:00Z") == []
+
+
+async def test_pages_follow_one_another(client: Client, spent: datetime) -> None:
+    seen, cursor = [], ""
+    for _ in range(3):
+        page = await (await client.get(f"{COSTS}?by=instance&limit=1{cursor}")).json()
+        seen += [row["instance_id"] for row in page["items"]]
+        cursor = f"&cursor={page['next']}"
+    assert (seen, page["next"]) == (["9", "7", "8"], None)
+
+
+async def test_a_cursor_of_another_list_is_refused(client: Client, spent: datetime) -> None:
+    page = await (await client.get(f"{COSTS}?by=instance&limit=1")).json()
+    assert (await client.get(f"{COSTS}?by=account&cursor={page['next']}")).status == 400
+
+
+async def test_sessions_machines_and_accounts_say_what_they_have_cost(client: Client, spent: datetime) -> None:
+    session = await (await client.get(f"/api/v1/sessions/{ONE}")).json()
+    assert (session["cost_usd"], session["burn_per_hour"]) == (4.0, 1.0)
+    over = await (await client.get(f"/api/v1/sessions/{TWO}")).json()
+    assert (over["cost_usd"], over["burn_per_hour"]) == (3.0, 0.0)
+    machines = (await (await client.get("/api/v1/instances?account=main")).json())["items"]
+    assert [(one["id"], one["cost_usd"], one["burn_per_hour"]) for one in machines] == [("7", 4.0, 1.0)]
+    status = await (await client.get("/api/v1/status")).json()
+    assert status["cost_month_usd"] == sum(one["cost_month_usd"] for one in status["accounts"]) == 7.0
+    assert status["cost_today_usd"] == pytest.approx(7.0), "the clock begins at ten in the evening"
+    explained = await (await client.get("/api/v1/instances/main/7/explain")).json()
+    assert (explained["instance"]["cost_usd"], explained["session"]["cost_usd"]) == (4.0, 4.0)
+
+
+async def test_what_is_not_new_is_not_sent_again(client: Client, deployment: Deployment, spent: datetime) -> None:
+    tag = (await client.get("/api/v1/sessions")).headers["ETag"]
+    deployment.clock.advance(5)
+    assert (await client.get("/api/v1/sessions", headers={"If-None-Match": tag})).status == 304
