@@ -518,7 +518,7 @@ def _extend(conn: Connection, session_id: UUID, deadline: datetime | None, now: 
     if not session.state.live:
         raise Conflicting(f"session {session_id} is {session.state}; only a live one can be extended")
     if deadline is not None and deadline <= now:
-        raise Invalid("the new deadline has passed already; use `end` to end a session now")
+        raise Conflicting("the new deadline has passed already; use `end` to end a session now")
     extended = sessions.update(conn, evolve(session, expires_at=deadline, deadline_set_at=now))
     text = f"until {deadline.isoformat()}" if deadline is not None else "without a deadline"
     append(conn, now, "session.extended", text, session.account, session.id, session.instance_id)

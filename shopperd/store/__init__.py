@@ -4,7 +4,7 @@ A transaction is a plain function of a connection, run whole by `Store.run`. Wha
 noun, each a plain function ``(conn, ...)`` without a clock and without an await. What does not: deciding anything.
 """
 
-from shopperd.store import destroys, events, hooks, instances, lease, memory, meta, prices, sessions
+from shopperd.store import charges, destroys, events, hooks, instances, lease, memory, meta, prices, sessions
 from shopperd.store.engine import Store, StoreMetrics
 from shopperd.store.errors import (
     BadCursor,
@@ -18,6 +18,7 @@ from shopperd.store.errors import (
     StoreReadOnly,
     StoreTooNew,
     StoreUnreachable,
+    UnknownCursor,
 )
 from shopperd.store.meta import Binding, StoreIdentity
 from shopperd.store.paging import Page
@@ -42,6 +43,8 @@ __all__ = [
     "StoreReadOnly",
     "StoreTooNew",
     "StoreUnreachable",
+    "UnknownCursor",
+    "charges",
     "destroys",
     "events",
     "hooks",

@@ -73,7 +73,11 @@ class Conflict(Exception):
 
 
 class BadCursor(ValueError):
-    """A cursor that no page of ours handed out."""
+    """A cursor that is not one of this list, or not in this order."""
+
+
+class UnknownCursor(BadCursor):
+    """A text that looks like a cursor and was handed out by no page at all."""
 
 
 FULL_ADVICE = "no room left to write; free or add disk space"

@@ -8,9 +8,12 @@ from typing import Generic, TypeVar
 import msgspec
 from attrs import frozen
 
-from shopperd.store.errors import BadCursor
+from shopperd.store.errors import BadCursor, UnknownCursor
 
 T = TypeVar("T")
+
+CURSOR_PATTERN = "Wy[I-L][A-Za-z0-9_-]+"
+"""What every cursor looks like: the base64 of a JSON array of texts."""
 
 CURSOR_LENGTH_MAX = 2000
 """Far above any cursor of ours; a longer text is not worth decoding."""
@@ -37,15 +40,15 @@ def read_cursor(cursor: str, parts: int) -> list[str]:
     """The key in a cursor, in that many parts.
 
     Raises:
-        BadCursor: it is none of ours.
+        BadCursor: it is none of this list, or none of ours.
     """
+    if len(cursor) > CURSOR_LENGTH_MAX:
+        raise BadCursor("the cursor is too long")
     try:
-        if len(cursor) > CURSOR_LENGTH_MAX:
-            raise BadCursor("the cursor is too long")
         padded = cursor + "=" * (-len(cursor) % 4)
         key = msgspec.json.decode(base64.urlsafe_b64decode(padded.encode("ascii")), type=list[str])
     except (ValueError, msgspec.MsgspecError):
-        raise BadCursor("this cursor was not handed out by a page of this list") from None
+        raise UnknownCursor("this cursor was handed out by no page; begin without one") from None
     if len(key) != parts or any("\x00" in part for part in key):
         raise BadCursor("this cursor belongs to another list")
     return key

@@ -38,7 +38,8 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     door = request.app[DOOR]
     if door.loopback and request.path not in ANY_HOST:
         _check_host(request, door)
-    if request.method not in READING:
+    # What no route takes changes nothing, and is told so.
+    if request.method not in READING and request.match_info.http_exception is None:
         _check_origin(request)
         if request.path == FORM_PATH:
             # The token stands in the form: whoever reads that asks `check_token`.

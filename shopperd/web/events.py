@@ -21,7 +21,7 @@ from shopperd.store import StoreError, events
 from shopperd.web.answers import EventAnswer, ListAnswer, answer, event_answer
 from shopperd.web.door import API, DOOR, Door, next_change
 from shopperd.web.problems import Fault, Malformed, Refusal
-from shopperd.web.reading import LIMIT_MAX, Cursor, Limit, Word, read_query
+from shopperd.web.reading import LIMIT_MAX, Form, Limit, Word, read_query
 
 HEARTBEAT_SECONDS = 15.0
 """A stream says this often that it is still there; proxies close silent ones after 30 to 60 seconds."""
@@ -36,6 +36,10 @@ _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 routes = web.RouteTableDef()
 
 
+Place = Annotated[str, Form(f"[0-9]{{1,18}}|{FROM_NOW}", f"the number of an event, or {FROM_NOW!r}", 18)]
+"""Where in the trail."""
+
+
 @frozen
 class EventsQuery:
     """Which events.
@@ -45,10 +49,10 @@ class EventsQuery:
         last: instead of the first ones after `after`, the newest so many.
     """
 
-    after: Word = "0"
+    after: Place = "0"
     last: Annotated[int, Bounds(1, LIMIT_MAX)] | None = None
     limit: Limit = 100
-    cursor: Cursor | None = None
+    cursor: Place | None = None
     account: Word | None = None
     session: UUID | None = None
     instance: Word | None = None
@@ -77,16 +81,12 @@ def _wants_stream(request: web.Request) -> bool:
 
 async def _start(request: web.Request, door: Door, asked: EventsQuery) -> int:
     """The number after which to begin. A stream that was broken tells the last one it saw in a header."""
-    place, text = "query.after", asked.after
+    text = asked.after if asked.cursor is None else asked.cursor
     if hdrs.LAST_EVENT_ID in request.headers and _wants_stream(request):
-        place, text = "header.Last-Event-ID", request.headers[hdrs.LAST_EVENT_ID]
-    elif asked.cursor is not None:
-        place, text = "query.cursor", asked.cursor
-    if text == FROM_NOW:
-        return await door.context.store.run(events.last_id)
-    if not _NUMBER.fullmatch(text):
-        raise Malformed([Fault(place, f"must be the number of an event, or {FROM_NOW!r}")])
-    return int(text)
+        text = request.headers[hdrs.LAST_EVENT_ID]
+        if text != FROM_NOW and not _NUMBER.fullmatch(text):
+            raise Malformed([Fault("header.Last-Event-ID", f"must be the number of an event, or {FROM_NOW!r}")])
+    return await door.context.store.run(events.last_id) if text == FROM_NOW else int(text)
 
 
 def _read(conn: Connection, asked: EventsQuery, after: int, limit: int, *, last: int | None = None) -> Sequence[Event]:

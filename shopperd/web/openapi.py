@@ -57,7 +57,7 @@ class Operation:
     Attributes:
         answers: by status, the type that is encoded as JSON; None for an answer in `media` that is text.
         media: of the answers, the first for the types.
-        headers: request headers that mean something to it, and what.
+        headers: request headers that mean something to it: what, and what they may be.
         open: a change that needs no bearer token in the header.
     """
 
@@ -67,14 +67,27 @@ class Operation:
     body: type | None = None
     body_media: str = _JSON
     media: tuple[str, ...] = (_JSON,)
-    headers: Mapping[str, str] = field(factory=dict)
+    headers: Mapping[str, Schema] = field(factory=dict)
     open: bool = False
 
 
 _KEY = {
-    "Idempotency-Key": "The same key with the same body makes one session, however often it is sent, over restarts too."
+    "Idempotency-Key": {
+        "description": "The same key with the same body makes one session, however often it is sent, over restarts too.",
+        "schema": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": sessions.KEY_CHARS_MAX,
+            "pattern": "^[!-~]([ -~]*[!-~])?$",
+        },
+    }
 }
-_LAST = {"Last-Event-ID": "Of a stream: the number of the last event that was seen, to go on after it."}
+_LAST = {
+    "Last-Event-ID": {
+        "description": "Of a stream: the number of the last event that was seen, to go on after it.",
+        "schema": {"type": "string"},
+    }
+}
 
 
 def _list(kind: Any, query: type, tag: str, **more: Any) -> Operation:
@@ -213,7 +226,8 @@ def _operation(
         told["security"] = [{"token": []}, {}]
     if operation.body is not None:
         told["requestBody"] = {
-            "required": any(each.default is attrs.NOTHING for each in fields_of(operation.body).values()),
+            "required": operation.body in _RULES
+            or any(each.default is attrs.NOTHING for each in fields_of(operation.body).values()),
             "content": {operation.body_media: {"schema": {"$ref": _REF.format(name=operation.body.__name__)}}},
         }
     for status, schema in answers.items():
@@ -225,6 +239,9 @@ def _operation(
     if 201 in answers:
         told["responses"]["201"]["headers"] = _location()
     problem = {"content": {_PROBLEM: {"schema": {"$ref": _REF.format(name="Problem")}}}}
+    # What is too long to be read is refused in plain text, before anybody knows what it asks for.
+    unread = {"content": problem["content"] | {_TEXT: {"schema": {"type": "string"}}}}
+    told["responses"].setdefault("400", {"description": "It cannot be read, and why.", **unread})
     for statuses, what in (("4XX", "It cannot be done, and why."), ("5XX", "shopperd, or its store, has a problem.")):
         told["responses"][statuses] = {"description": what, **problem}
     return told
@@ -265,9 +282,10 @@ def _query_parameters(query: type) -> Iterator[Schema]:
 def _headers(operation: Operation, tagged: bool) -> Iterator[Schema]:
     headers = dict(operation.headers)
     if tagged:
-        headers["If-None-Match"] = "The ETag of the answer that the client has."
-    for name, what in headers.items():
-        yield {"name": name, "in": "header", "required": False, "description": what, "schema": {"type": "string"}}
+        what = "The ETag of the answer that the client has."
+        headers["If-None-Match"] = {"description": what, "schema": {"type": "string"}}
+    for name, told in headers.items():
+        yield {"name": name, "in": "header", "required": False, **told}
 
 
 def _record(cls: type) -> Schema:
@@ -279,6 +297,7 @@ def _record(cls: type) -> Schema:
         "properties": {name: _value(each.type, each.default, optional=True) for name, each in known.items()},
         "required": [name for name, each in known.items() if each.default is attrs.NOTHING],
         "additionalProperties": False,
+        **_RULES.get(cls, {}),
     }
 
 
@@ -297,7 +316,7 @@ def _value(kind: Any, default: Any, *, optional: bool) -> Schema:
 def _plain(kind: Any) -> Schema:
     if get_origin(kind) is Annotated:
         base, *notes = get_args(kind)
-        note = next((each for each in notes if isinstance(each, Bounds | reading.Length)), None)
+        note = next((each for each in notes if isinstance(each, Bounds | reading.Length | reading.Form)), None)
         return _bounded(base, note)
     if kind == reading.Environment:
         return {"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": reading.ENV_VALUES_MAX}
@@ -317,11 +336,53 @@ _PLAIN: Mapping[Any, Schema] = {
 }
 
 
-_DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d|w)?)+$"
+def _given(schema: Schema, *names: str) -> Schema:
+    return {"required": list(names), "properties": dict.fromkeys(names, schema)}
+
+
+def _either(*names: str) -> list[Schema]:
+    """One of these fields is given, whichever."""
+    return [_given({"not": {"type": "null"}}, name) for name in names]
+
+
+_WISHES = ("gpu", "gpu_count", "min_vram_gb")
+_RULES: Mapping[type, Schema] = {
+    sessions.CreateBody: {
+        "oneOf": [
+            _given({"type": "string"}, "offer_id") | {"not": {"anyOf": _either(*_WISHES)}},
+            {"not": {"anyOf": _either("offer_id")}, "anyOf": _either(*_WISHES, "max_price_per_hour")},
+        ]
+    },
+    sessions.ExtendBody: {"oneOf": _either("lifetime", "expires_at")},
+}
+"""What holds between the fields of a body."""
+
+
+_UNIT_SECONDS = {"w": 604_800.0, "d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_TEXTS = ("90s", "5m", "1h30m")
+
+
+def _duration(most: float) -> Schema:
+    """Durations as text: of each unit so many digits that all together are not too much. A few more are accepted."""
+
+    def number(largest: float) -> str:
+        digits = math.floor(math.log10(largest)) if largest >= 10 else 0
+        return rf"[0-9]{{1,{digits}}}(\.[0-9]{{1,9}})?" if digits else ""
+
+    share = most / len(_UNIT_SECONDS)
+    parts = {unit: number(share / seconds) for unit, seconds in _UNIT_SECONDS.items()}
+    units = "".join(f"({part}{unit})?" for unit, part in parts.items() if part)
+    pattern = f"^({number(most)}|{units})$"
+    examples = [text for text in _TEXTS if re.fullmatch(pattern, text)]
+    return {"type": "string", "minLength": 1, "pattern": pattern} | ({"examples": examples} if examples else {})
+
+
 _NO_NUL = r"^[^\u0000]*$"
 
 
-def _bounded(base: Any, note: Bounds | reading.Length | None) -> Schema:
+def _bounded(base: Any, note: Bounds | reading.Length | reading.Form | None) -> Schema:
+    if isinstance(note, reading.Form):
+        return {"type": "string", "maxLength": note.most, "pattern": f"^({note.pattern})$", "description": note.words}
     if isinstance(note, reading.Length):
         return {"type": "string", "minLength": note.least, "maxLength": note.most, "pattern": _NO_NUL}
     schema: Schema = {"type": "integer" if base is int else "number"}
@@ -330,6 +391,5 @@ def _bounded(base: Any, note: Bounds | reading.Length | None) -> Schema:
         if math.isfinite(note.most):
             schema["maximum"] = note.most
         if note.seconds:
-            text = {"type": "string", "pattern": _DURATION, "examples": ["90s", "5m"]}
-            return {"anyOf": [schema | {"description": "seconds"}, text]}
+            return {"anyOf": [schema | {"description": "seconds"}, _duration(note.most)]}
     return schema

@@ -14,7 +14,7 @@ from shopperd.control import Conflicting, Invalid, NotFound, RequestError
 from shopperd.jobs.context import log
 from shopperd.lifecycle import IllegalTransition
 from shopperd.redaction import redact
-from shopperd.store import BadCursor, Conflict, StoreError
+from shopperd.store import BadCursor, Conflict, StoreError, UnknownCursor
 
 STORE_RETRY_SECONDS = 5
 """When to ask again while the store cannot be relied on; jobs try it at least as often."""
@@ -109,6 +109,8 @@ def _of_ours(request: web.Request, error: Exception) -> web.Response:
             return problem(request, HTTPStatus.NOT_FOUND, detail)
         case Malformed():
             return problem(request, HTTPStatus.BAD_REQUEST, detail, faults=error.faults)
+        case UnknownCursor():
+            return problem(request, HTTPStatus.NOT_FOUND, detail, faults=[Fault("query.cursor", detail)])
         case BadCursor():
             return problem(request, HTTPStatus.BAD_REQUEST, detail, faults=[Fault("query.cursor", detail)])
         case Conflicting() | IllegalTransition():

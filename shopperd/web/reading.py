@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import enum
 import math
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -25,6 +26,7 @@ from cattrs.errors import BaseValidationError, ClassValidationError
 
 from shopperd.settings import Bounds, parse_duration
 from shopperd.settings_shape import fields_of, is_optional, shown
+from shopperd.store.paging import CURSOR_LENGTH_MAX, CURSOR_PATTERN
 from shopperd.web.problems import Fault, Malformed, Refusal
 
 BODY_BYTES_MAX = 1024 * 1024
@@ -50,12 +52,21 @@ class Length:
     least: int = 1
 
 
+@frozen
+class Form:
+    """What a text must look like as a whole: a regular expression, and the same in words."""
+
+    pattern: str
+    words: str
+    most: int
+
+
 Word = Annotated[str, Length(255)]
 """A name or an id."""
 
 Sentence = Annotated[str, Length(1000)]
 Script = Annotated[str, Length(64 * 1024)]
-Cursor = Annotated[str, Length(2000)]
+Cursor = Annotated[str, Form(CURSOR_PATTERN, "the `next` of a page of this list", CURSOR_LENGTH_MAX)]
 Limit = Annotated[int, Bounds(1, LIMIT_MAX)]
 Environment = Mapping[str, str]
 
@@ -201,6 +212,11 @@ def _causes(error: BaseException, path: tuple[str, ...]) -> Iterator[tuple[str, 
 
 
 def _text(value: object, kind: Any) -> str:
+    form = next((each for each in getattr(kind, "__metadata__", ()) if isinstance(each, Form)), None)
+    if form is not None:
+        if not isinstance(value, str) or len(value) > form.most or not re.fullmatch(form.pattern, value, re.ASCII):
+            raise Unfit(f"must be {form.words}, not {_shown(value)}")
+        return str(value)
     length = next((each for each in getattr(kind, "__metadata__", ()) if isinstance(each, Length)), None)
     if not isinstance(value, str) or (length is not None and not length.least <= len(value) <= length.most):
         size = "" if length is None else f" of {length.least} to {length.most} characters"

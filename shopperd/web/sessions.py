@@ -150,7 +150,7 @@ async def register(request: web.Request) -> web.Response:
     return await _told(door, session, HTTPStatus.CREATED, {"Location": f"{API}/sessions/{session.id}"})
 
 
-@routes.get(f"{API}/sessions/{{id}}")
+@routes.get(f"{API}/sessions/{{id:(?!register$)[^/]+}}")
 async def show(request: web.Request) -> web.Response:
     """One session with its events."""
     read_query(request, NoQuery)

@@ -151,6 +151,12 @@ async def test_a_query_that_is_wrong_is_told_where(client: Client, query: str, p
     assert [fault["place"] for fault in document["errors"]] == [place]
 
 
+async def test_a_cursor_that_no_page_handed_out_leads_nowhere(client: Client) -> None:
+    response = await client.get(f"{SESSIONS}?cursor=WyJub3BlIg")
+    assert response.status == 404
+    assert [fault["place"] for fault in (await response.json())["errors"]] == ["query.cursor"]
+
+
 @pytest.mark.parametrize(
     "path",
     [
