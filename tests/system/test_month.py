@@ -4,7 +4,7 @@ import pytest
 
 from tests.simulation.month import live
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(3600)]  # it takes some minutes of a core
 
 
 def test_what_is_counted_in_a_month_is_what_is_billed() -> None:
