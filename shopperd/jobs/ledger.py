@@ -78,9 +78,8 @@ def record_costs(
         return None
     look = Look(at, before, _since(conn, known.name, at), blind_seconds)
     going_on = charges.going_on(conn, known.name)
-    tracks = {**known.tracks, **_left(conn, known, going_on)}
-    told_before = costs.cost(going_on.values(), tracks, before or at)
     changed: list[Charge] = []
+    priced, looked_away = False, look.is_blind
     per_hour, unpriced = 0.0, 0
     for id_, track in known.tracks.items():
         if not is_present(track):
@@ -89,19 +88,28 @@ def record_costs(
         per_hour += rate or 0.0
         unpriced += rate is None
         owner, charge = _owner(known, track.instance), going_on.get(id_)
+        if charge is not None and not looked_away and id_ not in replaced:
+            machine = track.instance
+            if charge.state is machine.state and charge.usd_per_hour == rate and charge.session_id == owner:
+                continue  # most of them: nothing has to be made to see that
         if charge is None:
             changed += costs.begun(track, owner, look, charges.newest_end(conn, known.name, id_))
             continue
         if charge.usd_per_hour is None and rate is not None:
             charges.price(conn, known.name, id_, rate)
-            charge = evolve(charge, usd_per_hour=rate)
+            charge, priced = evolve(charge, usd_per_hour=rate), True
         changed += costs.followed(charge, track, owner, look, replaced=id_ in replaced)
+    left = _left(conn, known, going_on)
     for id_, charge in going_on.items():
-        track_now = tracks.get(id_)
-        if track_now is None or track_now.gone_at is not None:
-            changed += costs.ended(charge, _end(conn, known.name, track_now, charge), blind_seconds)
-    if changed:
-        charges.save(conn, known.name, changed)
+        there = known.tracks.get(id_) or left.get(id_)
+        if there is None or there.gone_at is not None:
+            changed += costs.ended(charge, _end(conn, known.name, there, charge), blind_seconds)
+    if not changed and not priced:
+        hours = 0.0 if before is None else (at - before).total_seconds() / 3600
+        return Counted(per_hour * hours, per_hour, unpriced)
+    tracks = {**known.tracks, **left}
+    told_before = costs.cost(going_on.values(), tracks, before or at)
+    charges.save(conn, known.name, changed)
     over = [charge for charge in changed if charge.ended_at is not None]
     told = [*charges.going_on(conn, known.name).values(), *over]
     return Counted(costs.cost(told, tracks, at) - told_before, per_hour, unpriced)

@@ -160,6 +160,14 @@ async def test_a_deployments_tag_is_only_its_own() -> None:
     assert owners == [Ownership.OURS, Ownership.FOREIGN, Ownership.FOREIGN, Ownership.FOREIGN]
 
 
+async def test_a_machine_whose_gpu_was_released_is_billed_for_its_storage() -> None:
+    row = {"id": VM, "name": TAG, "rateHourly": 0.273, "resources": {"storage_gb": 100, "gpus": {}}}
+    for status, rate in (("running", 0.273), ("stopped", 0.273), ("stoppeddisassociated", 0.005)):
+        provider, _ = account("v2", answer(row | {"status": status}))
+        machine = await provider.get_instance_status(VM)
+        assert (machine.price_per_hour, machine.rate_per_hour) == (0.273, pytest.approx(rate))
+
+
 async def test_a_snapshot_tells_when_it_was_taken() -> None:
     provider, _ = account("v2", "v2_list_empty", "v2_list_empty")
     first, second = await provider.list_all_instances(), await provider.list_all_instances()
