@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import gc
+import linecache
 import math
 import os
 import signal
@@ -61,6 +63,10 @@ class Process:
             await self.daemon.start()
             self.systemd.ready(self.daemon.sentence())
             self._serves = True
+            # What is there now stays to the end, so no collection has to look through it again. The sources of what attrs wrote,
+            # which only a traceback would show, do not.
+            gc.freeze()
+            linecache.clearcache()
             watch = asyncio.create_task(self._watch(), name="watch")
             if self._reload_asked:
                 self.reload()

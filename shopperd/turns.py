@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from shopperd.clock import Clock
 
-RUN = 2048
+RUN = 1024
 """As many things are sorted, or looked at, in a millisecond or so."""
 
 T = TypeVar("T")

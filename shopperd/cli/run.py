@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+import shopperd.cli.lean  # noqa: F401 - first
 from shopperd.process import run as run_daemon
 
 

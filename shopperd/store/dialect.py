@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy import Connection, Table, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 _EVENTS_LOCK = 0x73686F70_00000001
 """Any number will do, as long as all replicas use the same; the upper half spells "shop"."""
@@ -11,7 +16,12 @@ _EVENTS_LOCK = 0x73686F70_00000001
 
 def insert(database: str, table: Table) -> sqlite.Insert | postgresql.Insert:
     """An INSERT that knows ON CONFLICT, for the dialect of that name. Both write it alike; SQLAlchemy has a class for each."""
-    return postgresql.insert(table) if database == "postgresql" else sqlite.insert(table)
+    if database != "postgresql":
+        return sqlite.insert(table)
+    # Imported when needed: most have no such database, and it takes its share of a start.
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(table)
 
 
 def wait_for_turn(conn: Connection) -> None:

@@ -1,11 +1,14 @@
-"""Run the benchmarks and print a JSON object a line; fail if a target is missed. Arguments name some of them."""
+"""Run the benchmarks and print a JSON object a line; fail if a target is missed. Arguments name some of them.
+
+`soak` takes half an hour and runs only when it is named.
+"""
 
 from __future__ import annotations
 
 import importlib
 import sys
 
-BENCHMARKS = ("fleet", "limiter", "market")
+BENCHMARKS = ("fleet", "limiter", "market", "daemon")
 """Modules beside this one; each has ``results()``."""
 
 

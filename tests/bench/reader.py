@@ -45,6 +45,7 @@ async def _main(origin: str, what: str) -> dict[str, float]:
     vast = open_vastai(
         settings, deployment="", secrets={"api_key": key}, clock=clock, metrics=Metrics(CollectorRegistry())
     )
+    gc.freeze()  # as the daemon does at its start
     lags: list[float] = [0.0] * 2
     ticking = asyncio.create_task(_lags(lags)) if what == "lag" else None
     if what == "memory":

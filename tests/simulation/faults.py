@@ -77,7 +77,7 @@ def directed(rng: random.Random, drawn: Drawn, name: str, account: str, sweep: f
     drawn.append((created, "create", {"key": "theme", "account": account, "lifetime": None}))
     if rng.random() < 0.85 or "destroy" in spec.operations:
         drawn.append((ended, "end", {"key": "theme"}))
-    values: dict[str, Any] = {"name": name, "provider": PROVIDERS[account], **_sized(rng, spec, sweep)}
+    values: dict[str, Any] = {"name": name, "provider": PROVIDERS[account], **sized(rng, spec, sweep)}
     if name not in AT_ONCE:
         if rng.random() < 0.5:
             values["count"] = rng.randint(1, 3)
@@ -94,7 +94,7 @@ def drawn(rng: random.Random, steps: Drawn, accounts: Sequence[str], sweep: floa
     fitting = [CATALOGUE[name] for name in DRAWN if providers & set(CATALOGUE[name].providers) and name not in ALONE]
     for _ in range(number):
         spec = rng.choice(fitting)
-        values: dict[str, Any] = {"name": spec.name, **_sized(rng, spec, sweep)}
+        values: dict[str, Any] = {"name": spec.name, **sized(rng, spec, sweep)}
         if rng.random() < 0.5:
             values["provider"] = rng.choice(_sorted(providers & set(spec.providers)))
         if rng.random() < 0.5:
@@ -109,7 +109,7 @@ def _sorted(names: Collection[str]) -> list[str]:
     return sorted(names)
 
 
-def _sized(rng: random.Random, spec: Spec, sweep: float) -> dict[str, Any]:
+def sized(rng: random.Random, spec: Spec, sweep: float) -> dict[str, Any]:
     """Parameters: shapes and statuses by chance, sizes that are quick to handle, times that fit into the schedule."""
     match spec.name:
         case "deep_nesting":

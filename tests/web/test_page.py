@@ -10,7 +10,7 @@ import pytest
 from shopperd.model import HoldReason, OrphanKind, Ownership
 from shopperd.reasons import HOLDS
 from shopperd.store import StoreError, destroys, instances
-from shopperd.web.page.rendering import ENVIRONMENT, SCRIPT, STYLE
+from shopperd.web.page.rendering import SCRIPT, STYLE, environment
 from tests.web.conftest import Client, Serve
 from tests.web.deployment import TOKEN, Deployment, token
 from tests.web.pages import Page
@@ -138,7 +138,7 @@ class TestWhatIsShown:
         unknown(deployment, first_seen_at=deployment.clock.now() - timedelta(hours=1))
         page = await get(client)
         assert "`" not in page.text
-        assert str(ENVIRONMENT.filters["marked"]("`<b>` \x1b<i>")) == "<code>&lt;b&gt;</code> \\x1b&lt;i&gt;"
+        assert str(environment().filters["marked"]("`<b>` \x1b<i>")) == "<code>&lt;b&gt;</code> \\x1b&lt;i&gt;"
 
 
 class TestSafety:

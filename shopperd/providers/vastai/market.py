@@ -100,8 +100,9 @@ class Seen:
         """Further rows."""
         account, interruptible, picky = self._account, self._filter.interruptible, self._picky
         note_name, note_price, keep = self.names.add, self.prices.append, self.offers.append
+        number = 0
         for row in rows:
-            self._rows += 1
+            number += 1
             if row is None:
                 self.rejected.append((None, "unreadable"))
                 continue
@@ -117,6 +118,7 @@ class Seen:
                 self.rejected.append((offer.provider_id, NOT_WANTED))
             else:
                 keep(offer)
+        self._rows += number
 
 
 def first_part(filter: OfferFilter) -> Part:
@@ -279,9 +281,10 @@ def _offer(row: wire.OfferRow, account: str, interruptible: bool) -> Offer | str
     provider_id = _offer_id(row)
     if provider_id is None:
         return "no_id"
-    if row.gpu_name is None:
+    name, gpu_count = row.gpu_name, row.num_gpus
+    if name is None:
         return "no_gpu"
-    if row.num_gpus is None or not 0 < row.num_gpus <= GPUS_MAX:
+    if gpu_count is None or not 0 < gpu_count <= GPUS_MAX:
         return "no_gpu_count"
     price = row.dph_total
     if price is None:
@@ -297,7 +300,7 @@ def _offer(row: wire.OfferRow, account: str, interruptible: bool) -> Offer | str
     if row.is_bid is True and not interruptible:
         # Its price would be a bid, which is a promise of less.
         return "other_market"
-    gpu, location, verified = _told(row.gpu_name, row.gpu_ram, row.geolocation, row.verified, row.verification)
+    gpu, location, verified = _told(name, row.gpu_ram, row.geolocation, row.verified, row.verification)
     reliability = row.reliability2
     if reliability is None or not 0 <= reliability <= 1:
         reliability = row.reliability
@@ -310,7 +313,7 @@ def _offer(row: wire.OfferRow, account: str, interruptible: bool) -> Offer | str
         provider_id,
         account,
         gpu.name,
-        row.num_gpus,
+        gpu_count,
         gpu.vram_gb,
         price,
         location,
@@ -343,7 +346,10 @@ def _fits(offer: Offer, filter: OfferFilter) -> bool:
 
 
 def _offer_id(row: wire.OfferRow) -> str | None:
-    return wire.identifier(row.id) or wire.identifier(row.ask_contract_id)
+    raw = row.id
+    if raw.__class__ is int and 0 < raw < wire.WHOLE_MAX:
+        return str(raw)  # as nearly always
+    return wire.identifier(raw) or wire.identifier(row.ask_contract_id)
 
 
 def _verified(verified: wire.Word | None, verification: wire.Word | None) -> bool | None:

@@ -26,7 +26,7 @@ from shopperd.providers.contract import BadAnswer
 TEXT_MAX = 4096
 """Longer texts are cut: the API's own limit for a label is 1024, and nobody reads more of a status message."""
 _NUMBER = re.compile(r"[+-]?(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][+-]?\d{1,4})?")
-_WHOLE_MAX = 2**53
+WHOLE_MAX = 2**53
 """Beyond it a number that came through a float is no longer the one that was meant."""
 _BOM = b"\xef\xbb\xbf"
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -54,7 +54,7 @@ def number(raw: object) -> float | None:
 def whole(raw: object) -> int | None:
     """A whole number; 4.0 and "4" are some, 4.5 is none."""
     value = number(raw)
-    return int(value) if value is not None and abs(value) < _WHOLE_MAX and value.is_integer() else None
+    return int(value) if value is not None and abs(value) < WHOLE_MAX and value.is_integer() else None
 
 
 def text(raw: object) -> str | None:
@@ -81,7 +81,7 @@ def truth(raw: object) -> bool | None:
 
 def identifier(raw: object) -> str | None:
     """A positive whole number as text: ids come as numbers and as texts, and zero and less are nobody's."""
-    if type(raw) is int and 0 < raw < _WHOLE_MAX:
+    if type(raw) is int and 0 < raw < WHOLE_MAX:
         return str(raw)
     value = whole(raw)
     return None if value is None or value <= 0 else str(value)
@@ -127,7 +127,7 @@ def fields_of(body: bytes) -> Mapping[str, object] | None:
 # Records. What a field may be is what the API sends by rule: rows of that kind are decoded into records at once, and any
 # other goes through the converter.
 
-Whole = Annotated[int, msgspec.Meta(gt=-_WHOLE_MAX, lt=_WHOLE_MAX)]
+Whole = Annotated[int, msgspec.Meta(gt=-WHOLE_MAX, lt=WHOLE_MAX)]
 Word = str | bool | int | float
 """What was seen both as a truth value and as a word."""
 
@@ -246,8 +246,10 @@ class Records(Generic[Row]):
 
     def _stripped(self, records: list[Row | None]) -> list[Row | None]:
         """As the converter strips them. Most texts, such as a GPU's name, come again and again, and need nothing."""
-        for number, record in enumerate(records):
-            texts = self._texts(record)
+        told_by_all = list(map(self._texts, records))
+        if self._tidy.issuperset(told_by_all):
+            return records
+        for number, (record, texts) in enumerate(zip(records, told_by_all, strict=True)):
             if texts not in self._tidy:
                 tidy = tuple(stripped(told) for told in texts)
                 if tidy == texts:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
+from functools import cache
 from http import HTTPStatus
 from importlib import resources
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from aiohttp import hdrs, web
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from shopperd import reasons
 from shopperd.harmless import visible
 from shopperd.model import HoldReason, OrphanKind
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 LABEL_CHARACTERS_MAX = 120
 """In a list. A tag of ours has at most 61."""
@@ -88,8 +92,13 @@ def _marked(text: str) -> Markup:
     return Markup("").join(Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts))
 
 
-def _environment() -> Environment:
-    environment = Environment(
+@cache
+def environment() -> Environment:
+    """What makes pages of templates."""
+    # Imported when a page is first asked for: a daemon that nobody looks at starts sooner and is smaller without.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
         loader=PackageLoader(__package__),
         autoescape=True,
         undefined=StrictUndefined,
@@ -97,8 +106,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(style=STYLE, script=SCRIPT)
-    environment.filters.update(
+    made.globals.update(style=STYLE, script=SCRIPT)
+    made.filters.update(
         duration=_duration,
         hold_words=lambda reason: reasons.HOLDS[HoldReason(reason)].hold,
         kind_words=lambda kind: reasons.KINDS[OrphanKind(kind)],
@@ -108,16 +117,13 @@ def _environment() -> Environment:
         sentence=_sentence,
         short=_short,
     )
-    return environment
-
-
-ENVIRONMENT = _environment()
+    return made
 
 
 def page(
     template: str, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None, **values: object
 ) -> web.Response:
     """A page as an answer, with the headers that keep it to itself."""
-    text = ENVIRONMENT.get_template(template).render(values)
+    text = environment().get_template(template).render(values)
     sent = {**_HEADERS, **(headers or {}), hdrs.CONTENT_LANGUAGE: "en"}
     return web.Response(text=text, status=status, content_type="text/html", charset="utf-8", headers=sent)
