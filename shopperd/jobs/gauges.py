@@ -10,40 +10,33 @@ from prometheus_client import Gauge
 
 from shopperd.attempts import is_stuck
 from shopperd.jobs.context import AccountAtWork, Context
+from shopperd.jobs.tally import Tally
 from shopperd.model import HoldReason, InstanceState, OrphanKind, OrphanPhase, Ownership, SessionState
 from shopperd.reconcile import Account, Orphan, Plan, held_reasons, published_bound_seconds
-from shopperd.sightings import is_present, is_settled
 
 SHOWN_STATES = tuple(state for state in SessionState if state not in (SessionState.ENDED, SessionState.FAILED))
 """Over is over: ended and failed sessions are rows of the store, not a state of the fleet."""
 
 
-def show_account(context: Context, account: AccountAtWork, known: Account) -> None:
+def show_account(context: Context, account: AccountAtWork, known: Account, tally: Tally) -> None:
     """Sessions, instances, spend and pending destroys."""
     metrics, labels = context.metrics, account.labels
-    present = [track for track in known.tracks.values() if is_present(track)]
-    by_state = Counter((track.instance.state, track.instance.ownership) for track in present)
-    if account.shown.get("instances") != by_state:
-        account.shown["instances"] = by_state
+    if account.shown.get("instances") != tally.instances:
+        account.shown["instances"] = tally.instances
         for state in InstanceState:
             for ownership in Ownership:
                 metrics.instances.labels(**labels, state=state.value, ownership=ownership.value).set(
-                    by_state[state, ownership]
+                    tally.instances.get((state, ownership), 0)
                 )
-    own = [session for session in known.sessions.values() if session.account == account.name]
-    by_session_state = Counter(session.state for session in own)
-    if account.shown.get("sessions") != by_session_state:
-        account.shown["sessions"] = by_session_state
+    if account.shown.get("sessions") != tally.sessions:
+        account.shown["sessions"] = tally.sessions
         for session_state in SHOWN_STATES:
-            metrics.sessions.labels(**labels, state=session_state.value).set(by_session_state[session_state])
-    burn = sum(track.instance.price_per_hour or 0.0 for track in present)
-    metrics.spend_usd_per_hour.labels(**labels).set(burn)
-    account.burn_per_hour = burn
-    rules = context.settings.orphans
-    settled = is_settled(known.fleet, sightings=rules.sightings, grace_seconds=rules.grace, now=context.clock.now())
-    metrics.fleet_unsettled.labels(**labels).set(0 if settled else 1)
-    account.instances = len(present)
-    account.sessions = sum(session.state.live for session in own)
+            metrics.sessions.labels(**labels, state=session_state.value).set(tally.sessions.get(session_state, 0))
+    metrics.spend_usd_per_hour.labels(**labels).set(tally.burn_per_hour)
+    account.burn_per_hour = tally.burn_per_hour
+    metrics.fleet_unsettled.labels(**labels).set(0 if tally.settled else 1)
+    account.instances = sum(tally.instances.values())
+    account.sessions = tally.live
     show_destroys(context, account, known)
 
 

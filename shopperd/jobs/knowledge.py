@@ -9,6 +9,7 @@ from uuid import UUID
 from attrs import evolve, frozen
 from sqlalchemy import Connection
 
+from shopperd.jobs.tally import Tally, tally_of
 from shopperd.model import DestroyJob, Event, Fleet, Instance, MemorySpan, Session, Snapshot, Track
 from shopperd.reconcile import Account, Authority, Observed, observe, settle
 from shopperd.rest import NO_REST
@@ -28,10 +29,12 @@ _REST = "rest"
 
 @frozen
 class Recorded:
-    """What a transaction wrote, and the account as it is after it; `before`: when the newest complete snapshot until then began."""
+    """What a transaction wrote, and the account as it is after it, counted; `before`: when the newest complete snapshot until then
+    began."""
 
     observed: Observed
     account: Account
+    tally: Tally
     detected: tuple[Track, ...] = ()
     before: datetime | None = None
 
@@ -218,7 +221,13 @@ def _write(
             message = f"more than half of the account's instances {observed.fleet.change} at once; verdicts are held"
             append(conn, now, "fleet.jumped", message, account.name)
     after = load(conn, account, settings, now)
-    return Recorded(observed=observed, account=after, detected=detected, before=before.last_complete_at)
+    return Recorded(
+        observed=observed,
+        account=after,
+        tally=tally_of(after, settings, now),
+        detected=detected,
+        before=before.last_complete_at,
+    )
 
 
 def request_destroy(conn: Connection, job: DestroyJob, now: datetime) -> DestroyJob:

@@ -10,6 +10,7 @@ from shopperd.jobs.knowledge import Recorded, recognise, record_snapshot
 from shopperd.jobs.ledger import count_costs
 from shopperd.model import Snapshot
 from shopperd.providers.contract import ProviderError
+from shopperd.turns import RUN
 
 ANOTHER_ACCOUNT = "another_account"
 """Why a listing counts for nothing: it shows no machine of the account that was watched so far."""
@@ -53,7 +54,7 @@ async def look(context: Context, account: AccountAtWork) -> Look | None:
     else:
         account.problem, account.detail = outcome, snapshot.detail
         log.warning("snapshot.incomplete", reason=outcome, detail=snapshot.detail)
-    _tell(context, account, recorded)
+    await _tell(context, account, recorded)
     return Look(snapshot=snapshot, recorded=recorded)
 
 
@@ -74,8 +75,8 @@ async def _recognises(context: Context, account: AccountAtWork, key: str, snapsh
     return False
 
 
-def _tell(context: Context, account: AccountAtWork, recorded: Recorded) -> None:
-    """Metrics, log lines and wake-ups that follow from what was recorded."""
+async def _tell(context: Context, account: AccountAtWork, recorded: Recorded) -> None:
+    """Metrics, log lines and wake-ups that follow from what was recorded. Where that is much, others have their turn between."""
     observed = recorded.observed
     for track in recorded.detected:
         context.metrics.orphans_detected_total.labels(**account.labels, kind=str(track.kind)).inc()
@@ -85,7 +86,9 @@ def _tell(context: Context, account: AccountAtWork, recorded: Recorded) -> None:
             orphan_kind=str(track.kind),
             price_per_hour=track.instance.price_per_hour,
         )
-    for step in observed.steps:
+    for number, step in enumerate(observed.steps, 1):
+        if number % RUN == 0:
+            await context.clock.sleep(0)
         context.count_move(account, step.was, step.session.state)
         if not step.kind:
             continue
@@ -97,7 +100,7 @@ def _tell(context: Context, account: AccountAtWork, recorded: Recorded) -> None:
     for id_ in observed.replaced:
         log.error("instance.replaced", instance=id_, detail="its id now names another machine")
     show_settled(context, account, recorded)
-    show_account(context, account, recorded.account)
+    show_account(context, account, recorded.account, recorded.tally)
     if observed.commands:
         context.wake("destroys", account.name)
     if observed.steps or observed.settled or recorded.detected:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from attrs import define, field
 
 from shopperd.jobs.context import AccountAtWork, Context, Report, log
-from shopperd.jobs.knowledge import record_contradiction, record_details, record_gone
+from shopperd.jobs.knowledge import Recorded, record_contradiction, record_details, record_gone
 from shopperd.jobs.ledger import count_costs
 from shopperd.jobs.observer import look, show_settled
 from shopperd.model import Instance, Ownership, SessionState, Snapshot
 from shopperd.providers.contract import AuthFailed, InstanceNotFound, ProviderError, RateLimited
-from shopperd.reconcile import Account, wants_proof
 from shopperd.sightings import is_present
 
 FAST_SHARE = 0.25
@@ -62,23 +61,21 @@ class StatusJob:
         seen = await look(self.context, self.at)
         if seen is None:
             return Report(f"no snapshot: {self.at.detail}", ok=False)
-        known = seen.recorded.account
-        known = await self._prove_gone(known)
-        await self._read_details(known, seen.snapshot)
+        recorded = await self._prove_gone(seen.recorded)
+        await self._read_details(recorded, seen.snapshot)
         moved = len([step for step in seen.recorded.observed.steps if step.kind])
         sentence = (
             f"saw {len(seen.snapshot.instances)} instances"
             f"{'' if seen.snapshot.complete else f' (incomplete: {seen.snapshot.reason})'}, moved {moved} sessions"
         )
-        if known.jobs:
-            sentence += f", {len(known.jobs)} destroys not proven yet"
-        return Report(sentence, again_in_seconds=self.interval * FAST_SHARE if _is_moving(known) else None)
+        if jobs := recorded.account.jobs:
+            sentence += f", {len(jobs)} destroys not proven yet"
+        return Report(sentence, again_in_seconds=self.interval * FAST_SHARE if recorded.tally.moving else None)
 
-    async def _prove_gone(self, known: Account) -> Account:
-        settings, now = self.context.settings, self.context.clock.now()
-        missing = wants_proof(known, settings, now)
+    async def _prove_gone(self, known: Recorded) -> Recorded:
+        settings = self.context.settings
         gone: list[str] = []
-        for track in [track for track in missing if self._is_due(track.instance.id)][:READS_MAX]:
+        for track in [track for track in known.tally.missed if self._is_due(track.instance.id)][:READS_MAX]:
             id_ = track.instance.id
             try:
                 looked = await self.at.provider.get_instance_status(id_)
@@ -110,24 +107,20 @@ class StatusJob:
         show_settled(self.context, self.at, recorded)
         await count_costs(self.context, self.at, recorded)
         self.context.changes.tell()
-        return recorded.account
+        return recorded
 
-    async def _read_details(self, known: Account, snapshot: Snapshot) -> None:
+    async def _read_details(self, known: Recorded, snapshot: Snapshot) -> None:
         """Read by itself what a listing does not tell: TensorDock lists no price, GPU or count, and a price may change with the state."""
-        unpriced = {instance.id for instance in snapshot.instances if instance.price_per_hour is None}
-        wanting = [
-            track.instance
-            for track in known.tracks.values()
-            if is_present(track)
-            and track.instance.ownership is not Ownership.FOREIGN
-            and (
-                track.instance.price_per_hour is None
-                or track.instance.gpu is None
-                or (track.instance.id in unpriced and self._has_turned(track.instance))
-            )
-            and self._is_due(track.instance.id)
-        ]
-        for instance in wanting[:READS_MAX]:
+        wanting = {instance.id: instance for instance in known.tally.untold}
+        for listed in snapshot.instances:
+            if listed.price_per_hour is not None or listed.id in wanting:
+                continue
+            track = known.account.tracks.get(listed.id)
+            if track is None or not is_present(track) or track.instance.ownership is Ownership.FOREIGN:
+                continue
+            if self._has_turned(track.instance):
+                wanting[listed.id] = track.instance
+        for instance in [one for one in wanting.values() if self._is_due(one.id)][:READS_MAX]:
             try:
                 looked: Instance = await self.at.provider.get_instance_status(instance.id)
             except ProviderError as error:
@@ -139,7 +132,7 @@ class StatusJob:
             elif looked.provider_state == instance.provider_state:
                 self._priced_in[instance.id] = instance.provider_state
             await self.context.store.run(record_details, self.at.name, looked)
-        for id_ in [id_ for id_ in self._priced_in if id_ not in known.tracks]:
+        for id_ in [id_ for id_ in self._priced_in if id_ not in known.account.tracks]:
             del self._priced_in[id_]
 
     def _has_turned(self, instance: Instance) -> bool:
@@ -154,14 +147,3 @@ class StatusJob:
         before = self._retries.get(id_)
         wait = self.interval if before is None else min(before.wait * 2, READ_AGAIN_SECONDS_MAX)
         self._retries[id_] = _Retry(at=self.context.clock.monotonic() + wait, wait=wait)
-
-
-def _is_moving(known: Account) -> bool:
-    """Whether something is starting or going away, so that a sooner look pays."""
-    if known.jobs:
-        return True
-    return any(
-        session.state in (SessionState.CREATING, SessionState.STARTING, SessionState.ENDING)
-        for session in known.sessions.values()
-        if session.account == known.name
-    )

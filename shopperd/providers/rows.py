@@ -22,6 +22,8 @@ SCAN_BYTES_MIN = 2**16
 """With more than this and no end of a row in sight, the brackets are counted."""
 _TOKENS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["{}\[\]:,]', re.DOTALL)
 """Whole strings, brackets, colons and commas. A quote by itself opens a string that has not ended yet."""
+_FIRST_KEY = re.compile(rb'[ \t\r\n]*(\{"[^"\\]{1,64}":)')
+"""How the first row begins. Most begin alike, and what is nested in a row does not."""
 _SPACES = b" \t\r\n"
 _OPEN, _CLOSE = b"{[", b"}]"
 
@@ -63,6 +65,7 @@ class Rows(Generic[T]):
         self._at = _At.HEAD
         self._left: list[bytes] = []
         self._open = b""
+        self._beginning = b"{"
 
     def feed(self, chunk: bytes) -> None:
         """Read on. The time it takes is that of reading the chunk's rows.
@@ -98,6 +101,8 @@ class Rows(Generic[T]):
             self._left.append(self._open[:start])
             first, self._open = self._open[start:], b""
             self._at = _At.ROWS
+            if (begin := _FIRST_KEY.match(first)) is not None:
+                self._beginning = begin[1]
             self._read_on(first)
         elif len(self._open) > HEAD_BYTES_MAX:
             self._left.append(self._open)
@@ -105,7 +110,9 @@ class Rows(Generic[T]):
             self._at = _At.REST
 
     def _read_on(self, chunk: bytes) -> None:
-        end, start = _last_end_of_a_row(chunk)
+        end, start = _last_end_of_a_row(chunk, self._beginning)
+        if not end:
+            end, start = _last_end_of_a_row(chunk, b"{")
         if end:
             # Copied once: with what was left open before it, and in brackets.
             records = self._reader.many(b"".join((b"[", self._open, memoryview(chunk)[:end], b"]")))
@@ -149,14 +156,15 @@ def _start_of(key: bytes, head: bytes) -> int | None:
     return None
 
 
-def _last_end_of_a_row(rows: bytes) -> tuple[int, int]:
-    """Where the last row that seems to have ended ends, and where the next one starts; zeros if none seems so."""
+def _last_end_of_a_row(rows: bytes, begin: bytes) -> tuple[int, int]:
+    """Where the last row that seems to have ended ends, and where the next one, with this beginning, starts; zeros if none seems so."""
     end = len(rows)
     while (end := rows.rfind(b"},", 0, end)) >= 0:
         start = end + 2
         while rows[start : start + 1] in _WHITE:
             start += 1
-        if rows[start : start + 1] == b"{":
+        seen = rows[start : start + len(begin)]
+        if seen and begin.startswith(seen):  # the piece may end in it
             return end + 1, start
     return 0, 0
 

@@ -1,6 +1,6 @@
 """Run the benchmarks and print a JSON object a line; fail if a target is missed. Arguments name some of them.
 
-`soak` takes half an hour and runs only when it is named.
+`growth`, `large`, `month` and `soak` take minutes to half an hour, and run only when they are named.
 """
 
 from __future__ import annotations

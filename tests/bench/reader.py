@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from shopperd.clock import SystemClock
 from shopperd.offer_index import indexing
+from shopperd.process import settle_memory
 from shopperd.providers.contract import OfferFilter
 from shopperd.providers.vastai.adapter import open_vastai
 from shopperd.secrets import Secret
@@ -45,7 +46,7 @@ async def _main(origin: str, what: str) -> dict[str, float]:
     vast = open_vastai(
         settings, deployment="", secrets={"api_key": key}, clock=clock, metrics=Metrics(CollectorRegistry())
     )
-    gc.freeze()  # as the daemon does at its start
+    settle_memory()
     lags: list[float] = [0.0] * 2
     ticking = asyncio.create_task(_lags(lags)) if what == "lag" else None
     if what == "memory":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -30,6 +32,11 @@ class Result:
         """As one JSON object."""
         told = {name: value for name, value in asdict(self).items() if name != "at_least"}
         return msgspec.json.encode({**told, "value": float(f"{self.value:.4g}"), "ok": self.ok}).decode()
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is resident now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def cpu_seconds(work: Callable[[], Any]) -> float:

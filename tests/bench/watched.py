@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import signal
 import sys
 import threading
@@ -18,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from shopperd.cli import main
+from tests.bench.result import resident_bytes
 
 COUNTED = "watched.counted"
 """The event of that line."""
@@ -25,7 +25,7 @@ COUNTED = "watched.counted"
 
 def _count(_number: int, _frame: object) -> None:
     cpu_before = time.process_time()
-    rss = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    rss = resident_bytes()
     handles = len(list(Path("/proc/self/fd").iterdir()))
     gc.collect()  # the objects that were there at the start are frozen: neither looked at nor counted
     told = {
