@@ -26,6 +26,7 @@ from shopperd import daemon
 from shopperd.control import RequestError, Wish
 from shopperd.model import Spec, tag_of
 from shopperd.simulator.faults import CATALOGUE
+from shopperd.simulator.request_log import RequestLog
 from shopperd.store.schema import metadata
 from tests.bench.result import Result, resident_bytes
 from tests.nouns import sid
@@ -70,6 +71,7 @@ class ForgetfulHouse(House):
         self.ledger.slow.clear()
         self.ledger.memory.clear()
         self.world.truth.past.clear()
+        self.world.requests = RequestLog()
 
 
 @frozen
