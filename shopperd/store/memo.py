@@ -4,7 +4,8 @@ It stands only where no other process can write unnoticed (`Store` sees to that)
 read and write: each of them brings what is kept up to date with its writes, in the same transaction. (What the heart leaves at
 rest is kept here too; that needs nobody, as it is compared with what the store tells each time.) A transaction that fails, or another program's write, empties it whole.
 
-What is kept is immutable, or is replaced and never changed in place: a reader may go on using it after its transaction.
+What a reader is given is immutable, or its own, or is replaced and never changed in place: it may go on using it after its
+transaction.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from functools import cache
 from itertools import islice
@@ -272,7 +272,7 @@ def _keep(conn: Connection, session: Session, *, instead_of: Session | None) -> 
         if not is_as_written:
             kept.pop(account, None)
         elif account in kept:
-            kept[account] = _with(kept[account], session, belongs=belongs)
+            _bring_up_to_date(kept[account], session, belongs=belongs)
     machines = memo.room(conn, f"bound {account}")
     if instead_of is None:
         machines.clear()
@@ -281,16 +281,28 @@ def _keep(conn: Connection, session: Session, *, instead_of: Session | None) -> 
     machines.pop(session.instance_id, None)
 
 
-def _with(kept: Mapping[UUID, Session], session: Session, *, belongs: bool) -> Mapping[UUID, Session]:
-    """The same sessions, oldest first, with this one as it is now; the others are not read again."""
-    after, before = dict(kept), kept.get(session.id)
+def _bring_up_to_date(kept: dict[UUID, Session], session: Session, *, belongs: bool) -> None:
+    """The same sessions, oldest first, with this one as it is now; the others are not read again.
+
+    In place, since readers are given lists of their own: a copy for each of many changes would take the square of their number.
+    """
     if not belongs:
-        after.pop(session.id, None)
-        return after
-    after[session.id] = session
-    if before is not None and before.created_at == session.created_at:
-        return after  # in its old place
-    return {one.id: one for one in sorted(after.values(), key=lambda one: (one.created_at, one.id))}
+        kept.pop(session.id, None)
+        return
+    before = kept.get(session.id)
+    if before is not None and before.created_at != session.created_at:
+        del kept[session.id]
+        before = None
+    newest = next(reversed(kept.values()), None)
+    kept[session.id] = session
+    if before is None and newest is not None and _age(newest) > _age(session):
+        ordered = sorted(kept.values(), key=_age)
+        kept.clear()
+        kept.update((one.id, one) for one in ordered)
+
+
+def _age(session: Session) -> tuple[datetime, UUID]:
+    return session.created_at, session.id
 
 
 def _forget_kept(conn: Connection, accounts: Iterable[str]) -> None:
