@@ -48,7 +48,7 @@ test-clients: .venv/.dev $(CLIENTS:%=.venv-clients/%/.installed) ## the marketpl
 	SHOPPERD_TEST_CLIENTS=required $(BIN)/pytest -m clients tests/clients $(ARGS)
 
 .PHONY: bench
-bench: .venv/.dev ## speed and memory against their targets, one JSON object a line; ARGS="market"
+bench: .venv/.dev ## speed and memory against their targets, one JSON object a line; ARGS="market", or growth, large, month, soak
 	@PYTHONHASHSEED=0 $(BIN)/python -m tests.bench $(ARGS)
 
 .PHONY: bench-peers

@@ -165,6 +165,7 @@ async def _standing(folder: Path, machines: int) -> AsyncIterator[Large]:
             instance_id=str(n),
             gpu="RTX 4090",
             gpu_count=1,
+            price_per_hour=0.5,
             created_at=hour_ago,
             state_since=hour_ago,
         )
