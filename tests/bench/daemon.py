@@ -10,12 +10,12 @@ from pathlib import Path
 from statistics import median
 
 import aiohttp
-from sqlalchemy import Connection
 
 from shopperd.clock import SystemClock
 from shopperd.model import Session, tag_of
-from shopperd.store import Store, sessions
+from shopperd.store import Store
 from tests.bench.counted import Count, counted, watched
+from tests.bench.filling import fill
 from tests.bench.result import Result
 from tests.nouns import session, sid
 from tests.system.processes import Marketplace, marketplace
@@ -62,7 +62,7 @@ def _share(window: tuple[Count, Count]) -> float:
 
 async def _measured(folder: Path) -> tuple[tuple[Count, Count], tuple[Count, Count], list[float]]:
     async with aiohttp.ClientSession() as client, marketplace(client, folder, **{"rate-scale": 1}) as idle_market:
-        starts = [await _start(idle_market, folder / f"start-{number}") for number in range(STARTS)]
+        starts = await _starts(idle_market, folder / "start")
         async with marketplace(client, folder, **{"rate-scale": 1}) as market:
             rented = [await _rent(market, number) for number in range(1, MACHINES + 1)]
             fleet = await asyncio.gather(
@@ -93,11 +93,14 @@ async def _window(market: Marketplace, folder: Path, claims: Sequence[Session]) 
         return before, await counted(daemon)
 
 
-async def _start(market: Marketplace, folder: Path) -> float:
-    """CPU seconds from the program's start to the line that tells that it is ready."""
+async def _starts(market: Marketplace, folder: Path) -> list[float]:
+    """CPU seconds from the program's start to the line that tells that it is ready, several times on one store."""
     claims = [_session(number, list(ACCOUNTS)[number % 2], str(number)) for number in range(1, SESSIONS_OF_A_START + 1)]
-    async with watched(_house(market, folder, claims), folder) as (daemon, _):
-        return (await counted(daemon)).cpu_before
+    config, seconds = _house(market, folder, claims), []
+    for _ in range(STARTS):
+        async with watched(config, folder) as (daemon, _):
+            seconds.append((await counted(daemon)).cpu_before)
+    return seconds
 
 
 def _house(market: Marketplace, folder: Path, claims: Sequence[Session]) -> Path:
@@ -105,12 +108,7 @@ def _house(market: Marketplace, folder: Path, claims: Sequence[Session]) -> Path
     folder.mkdir()
     path = folder / "shopperd.db"
     store = Store.open(f"sqlite:///{path}", clock=SystemClock(), inline=True)
-
-    def fill(conn: Connection) -> None:
-        for claim in claims:
-            sessions.insert(conn, claim)
-
-    store.run_sync(fill)
+    store.run_sync(fill, claims)
     store.close_sync()
     config = folder / "config.toml"
     config.write_text(CONFIGURATION.format(vast=market.vastai_url, dock=market.tensordock_url, store=path))

@@ -15,17 +15,15 @@ from datetime import timedelta
 from pathlib import Path
 from statistics import median
 
-import sqlalchemy as sa
-from attrs import define, evolve, fields, frozen
+from attrs import define, evolve, frozen
 from prometheus_client import CollectorRegistry
-from sqlalchemy import Connection
 
 from shopperd.clock import SystemClock
 from shopperd.daemon import Daemon
 from shopperd.jobs.context import AccountAtWork, Job
 from shopperd.jobs.status import StatusJob
 from shopperd.jobs.sweep import SweepJob
-from shopperd.model import Instance, Session, Snapshot, Track
+from shopperd.model import Instance, Snapshot
 from shopperd.process import settle_memory
 from shopperd.providers.contract import (
     CreatedInstance,
@@ -39,9 +37,9 @@ from shopperd.providers.contract import (
 )
 from shopperd.secrets import Secret
 from shopperd.settings import AccountSettings, JobSettings, JobsSettings, Settings, WebSettings
-from shopperd.store import Store, instances
-from shopperd.store.schema import sessions
+from shopperd.store import Store
 from shopperd.telemetry import Metrics
+from tests.bench.filling import fill
 from tests.bench.result import Result
 from tests.nouns import instance, session, track
 
@@ -172,7 +170,7 @@ async def _standing(folder: Path, machines: int) -> AsyncIterator[Large]:
         for n in range(1, machines + 1)
     ]
     shelf = [instance(str(n), n, account="main", gpu="RTX 4090", gpu_count=1) for n in range(1, machines + 1)]
-    store.run_sync(_fill, claims, [track(evolve(one), sightings=5, last_seen_at=clock.now()) for one in shelf])
+    store.run_sync(fill, claims, [track(evolve(one), sightings=5, last_seen_at=clock.now()) for one in shelf])
     large = Large(settings, store, metrics, clock, environ={})
     large.shelf = Shelf(clock, shelf)
     del claims, shelf
@@ -183,12 +181,6 @@ async def _standing(folder: Path, machines: int) -> AsyncIterator[Large]:
         yield large
     finally:
         await large.stop()
-
-
-def _fill(conn: Connection, claims: Sequence[Session], tracks: Sequence[Track]) -> None:
-    names = [field.name for field in fields(Session)]
-    conn.execute(sa.insert(sessions), [{name: getattr(claim, name) for name in names} for claim in claims])
-    instances.save(conn, "main", tracks)
 
 
 async def _watched(job: Job, at: AccountAtWork) -> Cycle:
