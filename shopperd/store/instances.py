@@ -162,13 +162,18 @@ def _keep(conn: Connection, account: str, changed: Iterable[Track]) -> None:
     before: Mapping[str, Track] = kept.get(account, {})
     if not all(_is_known_to_be(track, before, gone) for track in changed):
         return _forget_kept(conn, account)
-    after = dict(before)
+    after, in_order = dict(before), True
     for track in changed:
         id_ = track.instance.id
-        known = after.pop(id_, None) or gone.pop(id_, None)
+        known = after.get(id_) or gone.pop(id_, None)
         told = track if known is None else evolve(track, exempt=known.exempt)
-        (gone if track.gone_at is not None else after)[id_] = told
-    kept[account] = dict(sorted(after.items()))
+        if track.gone_at is not None:
+            after.pop(id_, None)
+            gone[id_] = told
+        else:
+            in_order = in_order and id_ in after
+            after[id_] = told
+    kept[account] = after if in_order else dict(sorted(after.items()))
     return None
 
 
