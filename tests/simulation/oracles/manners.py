@@ -58,7 +58,7 @@ def polite_spacing(ledger: Ledger) -> Iterator[str]:
                     gap = left_at(sent) - left_at(before[-many])
                     published = intervals.get(kind, 0.0)
                     bound = max(least * BOLD_SHARE, published * GAP_SHARE_MIN) * SOONER_SHARE
-                    way = WAY_SECONDS if kind == "shared" else 0.0
+                    way = WAY_SECONDS if kind == "shared" or least < published else 0.0
                     if gap < bound - way - ROUNDING_SECONDS:
                         yield (
                             f"request {sent.n} ({sent.operation}) of {account} left {gap:.3f} s after request "
