@@ -274,11 +274,11 @@ class Transport:
                 reply = await self._sender.send(request)
             finally:
                 seconds = self._clock.monotonic() - sent
-            self._hear_time(reply, seconds)
             if request.intake is not None and reply.ok and not reply.taken:
                 reply = evolve(reply, body=await self._take_in(request.intake, reply.body), taken=True)
             self._check(reply, classify)
             value = read(reply)
+            self._hear_time(reply, seconds)
         except ProviderError as error:
             error.args = (_sentence(call, reply, str(error), hidden),)
             self._observe(call.endpoint, seconds, error.outcome)
@@ -292,12 +292,19 @@ class Transport:
         return value
 
     def _hear_time(self, reply: Reply, seconds: float) -> None:
-        """Tell the clock the provider's time, which is at most the one that it wrote and those seconds since the call."""
+        """Tell the clock the provider's time, which is at most the one that it wrote and those seconds since the call.
+
+        Only of an answer that was understood: whatever stands in between tells its own time on the pages that it makes.
+        """
         told = _moment(reply.headers.get("Date"))
         # What a cache kept tells the time at which it was made.
         if told is None or "Age" in reply.headers:
             return
-        ahead = self._clock.heard(told + timedelta(seconds=seconds))
+        try:
+            at_most = told + timedelta(seconds=seconds)
+        except OverflowError:  # the last second of the year 9999
+            return
+        ahead = self._clock.heard(at_most)
         if ahead:
             log.warning(
                 "clock.ahead",

@@ -510,3 +510,29 @@ async def test_the_clock_hears_the_time_that_an_answer_tells_unless_a_cache_kept
     monkeypatch.setattr(clock, "heard", lambda moment: told.append(moment) or 0.0)
     await subject.call(LIST, nothing_special)
     assert told == heard
+
+
+async def test_an_answer_of_the_end_of_all_times_is_an_answer(clock: FakeClock, metrics: Metrics) -> None:
+    def slowly(request: HttpRequest) -> Reply:
+        clock.advance(2.0)
+        return Reply(200, {"Date": "Fri, 31 Dec 9999 23:59:59 GMT"}, b'{"new_contract": 7}')
+
+    subject, _, _ = transport(clock, metrics, slowly)
+    assert (await subject.call(CREATE, nothing_special)).body == b'{"new_contract": 7}'
+
+
+@pytest.mark.parametrize("status", [200, 302, 429, 502])
+async def test_the_clock_does_not_hear_the_time_of_an_answer_that_is_none_of_the_providers(
+    clock: FakeClock, metrics: Metrics, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    page = Reply(status, {"Date": "Sun, 22 Nov 2026 20:00:00 GMT"}, b"<html>Please log in to this network</html>")
+    subject, _, _ = transport(clock, metrics, page)
+    told: list[datetime] = []
+    monkeypatch.setattr(clock, "heard", lambda moment: told.append(moment) or 0.0)
+
+    def read(reply: Reply) -> None:
+        raise BadAnswer("a page of HTML")
+
+    with pytest.raises(ProviderError):
+        await subject.fetch(LIST, nothing_special, read)
+    assert told == []
