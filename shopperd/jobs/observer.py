@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from attrs import define
+from datetime import timedelta
+
+from attrs import define, evolve
 
 from shopperd.jobs.context import AccountAtWork, Context, log
 from shopperd.jobs.gauges import show_account
@@ -31,15 +33,16 @@ async def look(context: Context, account: AccountAtWork) -> Look | None:
         StoreError: what was seen could not be recorded, so nothing may be decided from it.
     """
     async with account.listing:
-        key = account.key()
+        key, asked = account.key(), context.clock.monotonic()
         try:
-            snapshot = await account.provider.list_all_instances()
+            listed = await account.provider.list_all_instances()
         except ProviderError as error:
             account.problem = error.outcome
             account.detail = str(error)
             context.metrics.snapshots_total.labels(**account.labels, outcome=error.outcome).inc()
             log.warning("snapshot.failed", reason=error.outcome, detail=str(error))
             return None
+        snapshot = _in_order(listed, context.clock.monotonic() - asked)
         if key != account.recognised and not await _recognises(context, account, key, snapshot):
             return None
         outcome = "complete" if snapshot.complete else snapshot.reason or "incomplete"
@@ -56,6 +59,13 @@ async def look(context: Context, account: AccountAtWork) -> Look | None:
         log.warning("snapshot.incomplete", reason=outcome, detail=snapshot.detail)
     await _tell(context, account, recorded)
     return Look(snapshot=snapshot, recorded=recorded)
+
+
+def _in_order(snapshot: Snapshot, seconds: float) -> Snapshot:
+    """A clock that was set back during a listing has it begin in the future, where costs and deadlines would be counted from."""
+    if snapshot.started_at <= snapshot.ended_at:
+        return snapshot
+    return evolve(snapshot, started_at=snapshot.ended_at - timedelta(seconds=seconds))
 
 
 async def _recognises(context: Context, account: AccountAtWork, key: str, snapshot: Snapshot) -> bool:

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from attrs import evolve
 
 from shopperd.jobs.observer import look
-from shopperd.model import Charge, InstanceState, SessionState
+from shopperd.model import Charge, InstanceState, SessionState, Snapshot
 from shopperd.store import charges
-from tests.jobs.desk import ACCOUNT, Desk, machine
+from tests.jobs.desk import ACCOUNT, Desk, Marketplace, machine
 
 EVER = datetime.min.replace(tzinfo=UTC)
 
@@ -102,6 +102,28 @@ async def test_the_time_that_a_daemon_was_down_is_made_up_for_and_told_as_an_est
     await watch(rented, 40)
     assert [usd(rented), spent(rented)] == pytest.approx([10.02, 10.02])
     assert [charge.estimated for charge in counted(rented)] == [False, True, False]
+
+
+async def test_a_clock_that_is_set_back_during_a_listing_adds_nothing(
+    rented: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await watch(rented, 1000)
+    honest = Marketplace.list_all_instances
+    rented.clock.jump(86400.0)
+
+    async def hearing_the_time(market: Marketplace) -> Snapshot:
+        snapshot = await honest(market)
+        rented.clock.advance(1.0)
+        rented.clock.jump(-86400.0)
+        return evolve(snapshot, ended_at=rented.clock.now())
+
+    monkeypatch.setattr(Marketplace, "list_all_instances", hearing_the_time)
+    seen = await look(rented.context, rented.at)
+    assert seen is not None
+    assert (seen.snapshot.ended_at - seen.snapshot.started_at).total_seconds() == 1.0
+    monkeypatch.undo()
+    await watch(rented, 1000)
+    assert [usd(rented), spent(rented)] == pytest.approx([2.0, 2.0], abs=0.01)
 
 
 async def test_a_mistake_in_counting_keeps_no_snapshot_from_being_recorded(rented: Desk) -> None:
