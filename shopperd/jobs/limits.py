@@ -57,7 +57,7 @@ class KeptLimits:
         news = {}
         for account in self.context.accounts:
             before = self._kept.get(account)
-            if (now or before is None or at - before.at >= KEEP_EVERY) and (learned := self._news(account)):
+            if (now or before is None or abs(at - before.at) >= KEEP_EVERY) and (learned := self._news(account)):
                 news[account] = learned
         if news:
             await self.context.store.run(keep, news)

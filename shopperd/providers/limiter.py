@@ -236,7 +236,8 @@ class Limiter:
         """Go on with what was learned before a restart, unless that is too long ago."""
         at = self._clock.now()
         if at - learned.at <= AGE_MAX:
-            self._pacer.recall(learned.layers, self._clock.monotonic(), at)
+            # What a clock that was ahead has noted says how long, not until when.
+            self._pacer.recall(learned.layers, self._clock.monotonic(), max(at, learned.at))
 
     def _answered(self, ticket: Ticket) -> None:
         """The provider is there, so that destroys need not be slow any more."""

@@ -477,6 +477,19 @@ async def test_what_was_learned_a_week_ago_is_forgotten(clock: FakeClock, metric
     assert late.interval_seconds(Endpoint.LIST) == 1.0
 
 
+async def test_what_a_clock_that_was_ahead_noted_shuts_nothing_for_longer_than_it_said(
+    clock: FakeClock, metrics: Metrics
+) -> None:
+    before = limiter(clock, metrics)
+    await refused(before, Endpoint.LIST, retry_after=30.0)
+    learned = before.learned
+    assert learned is not None
+    clock.jump(-86_400.0)
+    after = limiter(clock, metrics)
+    after.recall(learned)
+    assert 0.0 < after.blocked_seconds(Endpoint.LIST) < 60.0
+
+
 def test_every_class_names_the_method_of_the_contract() -> None:
     assert {endpoint.operation for endpoint in Endpoint} == {
         "destroy_instance",
