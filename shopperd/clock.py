@@ -23,9 +23,14 @@ NO_EARLIER = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Clock(Protocol):
-    """Time, sleep and randomness. Durations are seconds."""
+    """Time, sleep and randomness. Durations are seconds.
+
+    Attributes:
+        jumped_seconds: how far the machine's clock has jumped while `now` does not go by that, forward if positive.
+    """
 
     random: random.Random
+    jumped_seconds: float
 
     def now(self) -> datetime:
         """The time of day, UTC. It never leaps because somebody set the machine's clock."""

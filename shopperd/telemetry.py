@@ -554,7 +554,7 @@ class Metrics:
         self.clock_jumped_seconds = self._gauge(
             "clock_jumped_seconds",
             "How far the wall clock has moved against the steady one since the start, forward if positive. Some hours: the machine "
-            "slept, or its time was set; graces and deadlines follow the wall clock, so see that it is right.",
+            "slept, or its time was set; graces and deadlines follow the wall clock within an hour, so see that it is right.",
         )
         self.event_loop_lag_seconds = self._gauge(
             "event_loop_lag_seconds",

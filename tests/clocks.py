@@ -15,6 +15,7 @@ class FakeClock:
 
     def __init__(self, start: datetime = datetime(2026, 11, 22, 22, 0, tzinfo=UTC), seed: int = 7) -> None:
         self.random = random.Random(seed)
+        self.jumped_seconds = 0.0
         self._start = start
         self._seconds = 0.0
         self._numbers = itertools.count()

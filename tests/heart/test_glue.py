@@ -59,6 +59,7 @@ class SetClock:
 
     def __init__(self) -> None:
         self.random = random.Random(1)
+        self.jumped_seconds = 0.0
         self.at = NOW
 
     def now(self) -> datetime:

@@ -75,6 +75,7 @@ class VirtualClock:
 
     def __init__(self, seed: int | str, start: datetime = START) -> None:
         self.random = random.Random(seed)
+        self.jumped_seconds = 0.0
         self._start = start
 
     def now(self) -> datetime:

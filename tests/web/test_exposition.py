@@ -62,6 +62,17 @@ async def test_time_that_goes_by_is_no_jump_and_a_clock_that_is_set_is(client: C
     assert (await scrape(client))["shopperd_clock_jumped_seconds", ()] == -7200
 
 
+async def test_a_clock_that_was_set_is_told_before_it_is_gone_by(client: Client, deployment: Deployment) -> None:
+    deployment.clock.jumped_seconds = 86_400.0
+    assert (await scrape(client))["shopperd_clock_jumped_seconds", ()] == 86_400
+
+
+async def test_a_time_that_was_set_back_for_a_provider_s_is_told(client: Client, deployment: Deployment) -> None:
+    deployment.clock.jump(-7200)
+    deployment.clock.jumped_seconds = 7200.0
+    assert (await scrape(client))["shopperd_clock_jumped_seconds", ()] == -7200
+
+
 async def test_requests_are_counted_by_the_pattern_of_their_route(client: Client) -> None:
     await client.get("/api/v1/sessions/00000000-0000-4000-8000-000000000001")
     await client.get("/api/v1/sessions/another")
