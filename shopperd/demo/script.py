@@ -8,7 +8,6 @@ from uuid import UUID
 
 from attrs import define, frozen
 
-from shopperd.demo.pace import TROUBLES_SHARE
 from shopperd.demo.record import Asked, Role
 from shopperd.demo.setting import DOCK, DOCK_V0, PLACES, VAST, Place
 from shopperd.demo.stage import Stage
@@ -20,7 +19,9 @@ FOREIGN_TAGS = ("training-run-7", "shopper-prod-2f6c1c3e-8a53-4e0e-9f5b-1d1b7d1f
 FOREIGN_AGE_SECONDS = 86_400.0
 STORM_THRESHOLD_SECONDS = 0.4
 STORM_RETRY_AFTER_SECONDS = 1
-EXPIRES_SHARE = 0.28
+EXPIRES_SHARE = 0.2
+STATE_SECONDS_MAX = 45.0
+"""How long a beat waits for a session to come as far as it needs it: longer than a busy machine takes."""
 KILL_ANSWER_SECONDS = 4.0
 """How late the create is answered during which the daemon is killed: later than anybody is left to hear it."""
 
@@ -31,6 +32,7 @@ class Round:
 
     short_jobs: dict[str, Asked]
     doomed: Asked | None = None
+    forgotten: Asked | None = None
 
 
 @frozen
@@ -69,12 +71,11 @@ async def open_for_good(stage: Stage, _round: Round) -> None:
 
 
 async def open_short_jobs(stage: Stage, round_: Round) -> None:
-    """Sessions that an operator will end, and one that runs out of time."""
+    """Sessions that an operator will end, and one that will run out of time."""
+    round_.forgotten = await stage.open(VAST, "a job that will be forgotten")
     for place in PLACES:
         round_.short_jobs[place.name] = await stage.open(place, "a short job, ended by its operator later")
     round_.doomed = await stage.open(DOCK, "its host will die")
-    lifetime = stage.pace.length * EXPIRES_SHARE
-    await stage.open(VAST, f"a forgotten job with a lifetime of {lifetime:.0f} s", lifetime=lifetime)
 
 
 async def lose_create_answer(stage: Stage, _round: Round) -> None:
@@ -83,6 +84,14 @@ async def lose_create_answer(stage: Stage, _round: Round) -> None:
         await stage.fault(place, "create_answer_lost", count=1)
         stage.tell(Voice.TROUBLE, "the next create rents a machine and its answer gets lost", place.name)
         await stage.open(place, "its create's answer gets lost", keep=True)
+
+
+async def limit_forgotten_job(stage: Stage, round_: Round) -> None:
+    """A deadline that nobody will move. It is set once there is a machine, however long that took."""
+    forgotten = round_.forgotten
+    if forgotten is None or not await stage.wait_until(forgotten, "running", seconds=STATE_SECONDS_MAX):
+        return
+    await stage.limit(forgotten, stage.pace.length * EXPIRES_SHARE)
 
 
 async def unknown_machine(stage: Stage, _round: Round) -> None:
@@ -157,7 +166,7 @@ async def come_back(stage: Stage, round_: Round) -> None:
     """Machines of sessions that are over are there again, as after an answer that was very late."""
     for place in (VAST, DOCK_V0):
         asked = round_.short_jobs[place.name]
-        if not await stage.wait_until(asked, "ended", seconds=stage.pace.length * TROUBLES_SHARE):
+        if not await stage.wait_until(asked, "ended", seconds=STATE_SECONDS_MAX):
             continue
         id_ = await stage.conjure(place, asked.tag, Role.ORPHAN)
         stage.tell(
@@ -168,7 +177,7 @@ async def come_back(stage: Stage, round_: Round) -> None:
 async def let_host_die(stage: Stage, round_: Round) -> None:
     """A machine is gone and nobody asked for it."""
     doomed = round_.doomed
-    if doomed is None or not await stage.wait_until(doomed, "running", seconds=stage.pace.length * TROUBLES_SHARE):
+    if doomed is None or not await stage.wait_until(doomed, "running", seconds=STATE_SECONDS_MAX):
         return
     id_ = await stage.take_away(DOCK, doomed)
     if id_ is not None:
@@ -181,6 +190,7 @@ BEATS: tuple[Beat, ...] = (
     Beat(0.0, "sessions that stay", open_for_good),
     Beat(0.01, "sessions that go", open_short_jobs),
     Beat(0.08, "lost create answers", lose_create_answer),
+    Beat(0.1, "a deadline", limit_forgotten_job),
     Beat(0.14, "an unknown machine", unknown_machine),
     Beat(0.17, "a storm of 429s", storm_of_429),
     Beat(0.25, "operators end sessions", end_short_jobs),

@@ -62,7 +62,7 @@ class Stage:
         """The simulator that serves an account."""
         return self.simulators[place.market]
 
-    async def open(self, place: Place, purpose: str, *, keep: bool = False, lifetime: float | None = None) -> Asked:
+    async def open(self, place: Place, purpose: str, *, keep: bool = False) -> Asked:
         """Ask for the cheapest machine of an account.
 
         Raises:
@@ -74,8 +74,6 @@ class Stage:
             "max_price_per_hour": MAX_PRICE_PER_HOUR,
             "ssh_key": PUBLIC_KEY,
         }
-        if lifetime is not None:
-            wish["lifetime"] = lifetime
         self._last_key += 1
         made = await self.daemon.change("/sessions", wish, key=str(uuid5(_KEYS, str(self._last_key))))
         asked = Asked(
@@ -89,6 +87,18 @@ class Stage:
         self.record.asked[asked.id] = asked
         self.tell(Voice.SCRIPT, f"asks for session {short(asked.id)}: {purpose}", place.name)
         return asked
+
+    async def limit(self, asked: Asked, seconds: float) -> None:
+        """Give a session so many seconds to live.
+
+        Raises:
+            Silent, Refused: the daemon would not for a long time.
+        """
+        # Before the request: the daemon may act on it before its answer is here.
+        asked.expires_at = self.now() + seconds
+        self.tell(Voice.SCRIPT, f"gives session {short(asked.id)} another {seconds:.0f} s to live", asked.account)
+        made = await self.daemon.change(f"/sessions/{asked.id}/extend", {"lifetime": seconds})
+        asked.expires_at = epoch_seconds(made["expires_at"])
 
     async def end(self, asked: Asked, why: str) -> None:
         """Ask for a session's end, as an operator does.

@@ -1,5 +1,15 @@
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
 from shopperd.demo.pace import LENGTH_SECONDS_MIN, ROUND_SECONDS, TROUBLES_SHARE, pace_for
-from shopperd.demo.script import BEATS, EXPIRES_SHARE, due
+from shopperd.demo.record import Asked
+from shopperd.demo.script import BEATS, EXPIRES_SHARE, STATE_SECONDS_MAX, Round, due, limit_forgotten_job
+from shopperd.demo.show import STORY_SECONDS_SPARE
+from shopperd.demo.stage import Stage
+from tests.clocks import FakeClock
+from tests.demo.scenes import EXPIRED, VAST, tag
 
 
 def test_the_beats_are_in_order_and_named_once() -> None:
@@ -19,7 +29,41 @@ def test_sessions_are_opened_before_anything_happens_to_them() -> None:
 
 
 def test_the_forgotten_job_runs_out_of_time_while_troubles_are_on() -> None:
-    assert 0.0 < EXPIRES_SHARE < TROUBLES_SHARE
+    (share,) = [beat.share for beat in BEATS if beat.play is limit_forgotten_job]
+    assert share < share + EXPIRES_SHARE < TROUBLES_SHARE
+
+
+class BusyDaemon:
+    """It takes so many seconds to have a session run."""
+
+    def __init__(self, clock: FakeClock, seconds: float) -> None:
+        self.clock = clock
+        self.runs_at = clock.monotonic() + seconds
+        self.limited_at: list[float] = []
+
+    async def get(self, path: str) -> dict[str, Any]:
+        return {"state": "running" if self.clock.monotonic() >= self.runs_at else "creating"}
+
+    async def change(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        assert path == f"/sessions/{EXPIRED}/extend"
+        self.limited_at.append(self.clock.monotonic())
+        return {"expires_at": (self.clock.now() + timedelta(seconds=body["lifetime"])).isoformat()}
+
+
+@pytest.mark.parametrize("seconds", [0.0, 40.0])
+async def test_the_forgotten_job_has_a_machine_before_its_time_runs_however_busy_all_is(seconds: float) -> None:
+    clock = FakeClock()
+    daemon: Any = BusyDaemon(clock, seconds)
+    stage = Stage(pace_for(20.0), clock, daemon, (), lambda *_: None, kill_daemon=lambda: clock.sleep(0))
+    forgotten = Asked(EXPIRED, VAST, tag(EXPIRED), "forgotten")
+    await limit_forgotten_job(stage, Round({}, forgotten=forgotten))
+    (limited_at,) = daemon.limited_at
+    assert limited_at >= seconds
+    assert forgotten.expires_at == pytest.approx(clock.now().timestamp() + 20.0 * EXPIRES_SHARE)
+
+
+def test_a_beat_waits_less_than_the_story_waits_for_a_beat() -> None:
+    assert STATE_SECONDS_MAX < STORY_SECONDS_SPARE
 
 
 def test_every_beat_is_due_once_however_time_is_cut() -> None:
