@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from shopperd.daemon import Daemon, open_spool
 from shopperd.model import Event
 from shopperd.settings import Settings, StoreSettings
-from shopperd.store import Spool, StoreError, events
+from shopperd.store import Spool, StoreError, databases, events
 from tests.daemon.house import Api, alive, destroys, dock, quick_settings, ready, running, simulated, until, vast
 
 
@@ -25,11 +25,6 @@ def locked(folder: Path) -> Iterator[None]:
         other.execute("BEGIN IMMEDIATE")
         yield
         other.execute("ROLLBACK")
-
-
-def impatient(conn: Connection) -> None:
-    """Wait for another program's lock no longer than a moment."""
-    conn.exec_driver_sql("PRAGMA busy_timeout = 1")
 
 
 def no_more_pages(conn: Connection) -> None:
@@ -86,10 +81,12 @@ async def test_what_a_full_store_did_not_take_is_bound_by_the_next_start(tmp_pat
         spool.close()
 
 
-async def test_what_a_locked_store_did_not_take_is_bound_as_soon_as_it_does(tmp_path: Path) -> None:
+async def test_what_a_locked_store_did_not_take_is_bound_as_soon_as_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(databases, "BUSY_SECONDS", 0.05)
     async with simulated() as simulator, running(quick_settings(vast(simulator)), tmp_path) as (daemon, api):
         await ready(api)
-        await daemon.context.store.run(impatient)
         made = await rented(simulator, api, "vast", "vastai")
         with locked(tmp_path):
             await until(lambda: spooled(daemon), "the id is in the spool")

@@ -13,6 +13,7 @@ from shopperd.store import (
     StoreLocked,
     StoreReadOnly,
     StoreUnreachable,
+    databases,
     events,
     meta,
     schema,
@@ -213,10 +214,10 @@ def test_no_error_shows_the_values_of_a_row(store: Store, column: str) -> None:
 
 
 def test_another_programs_lock_is_waited_for_and_then_said(
-    sqlite_url: str, sqlite_path: object, open_store: Callable[..., Store]
+    sqlite_url: str, open_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = open_store(sqlite_url)
-    store.run_sync(lambda conn: conn.exec_driver_sql("PRAGMA busy_timeout = 1") and None)
+    monkeypatch.setattr(databases, "BUSY_SECONDS", 0.05)
     other = sa.create_engine(sqlite_url)
     with other.connect() as conn:
         conn.exec_driver_sql("BEGIN IMMEDIATE")

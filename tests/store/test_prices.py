@@ -22,8 +22,11 @@ def _read(seconds: float, account: str = "main", **changes: object) -> MarketPri
 
 
 def _record(store: Store, *reads: MarketPrices) -> None:
-    for read in reads:
-        store.run_sync(prices.record, read)
+    def record(conn: sa.Connection) -> None:
+        for read in reads:
+            prices.record(conn, read)
+
+    store.run_sync(record)
 
 
 def _page(store: Store, since: float = 0, until: float = 1e6, **wishes: object) -> list[MarketPrices]:
