@@ -79,6 +79,7 @@ def record_costs(
     look = Look(at, before, _since(conn, known.name, at), blind_seconds)
     going_on = charges.going_on(conn, known.name)
     changed: list[Charge] = []
+    new: dict[str, UUID | None] = {}
     priced, looked_away = False, look.is_blind
     per_hour, unpriced = 0.0, 0
     for id_, track in known.tracks.items():
@@ -93,12 +94,15 @@ def record_costs(
             if charge.state is machine.state and charge.usd_per_hour == rate and charge.session_id == owner:
                 continue  # most of them: nothing has to be made to see that
         if charge is None:
-            changed += costs.begun(track, owner, look, charges.newest_end(conn, known.name, id_))
+            new[id_] = owner
             continue
         if charge.usd_per_hour is None and rate is not None:
             charges.price(conn, known.name, id_, rate)
             charge, priced = evolve(charge, usd_per_hour=rate), True
         changed += costs.followed(charge, track, owner, look, replaced=id_ in replaced)
+    ends = charges.newest_ends(conn, known.name, new) if new else {}
+    for id_, owner in new.items():
+        changed += costs.begun(known.tracks[id_], owner, look, ends.get(id_))
     left = _left(conn, known, going_on)
     for id_, charge in going_on.items():
         there = known.tracks.get(id_) or left.get(id_)

@@ -34,12 +34,16 @@ def going_on(conn: Connection, account: str) -> Mapping[str, Charge]:
     return found
 
 
-def newest_end(conn: Connection, account: str, instance_id: str) -> datetime | None:
-    """When the newest charge of a machine was over; None if it never had one that is."""
-    query = sa.select(sa.func.max(charges.c.ended_at)).where(
-        charges.c.account == account, charges.c.instance_id == instance_id
-    )
-    found: datetime | None = conn.scalar(query)
+def newest_ends(conn: Connection, account: str, wanted: Collection[str]) -> dict[str, datetime]:
+    """When the newest charges of these machines were over, where they had one that is."""
+    found: dict[str, datetime] = {}
+    ids = list(wanted)
+    for start in range(0, len(ids), IDS_PER_QUERY):
+        of_these = (charges.c.account == account) & charges.c.instance_id.in_(ids[start : start + IDS_PER_QUERY])
+        # Grouped, so that the rows of these machines are read: for one alone SQLite would go through those of all, newest first.
+        query = sa.select(charges.c.instance_id, sa.func.max(charges.c.ended_at)).where(of_these)
+        rows = conn.execute(query.group_by(charges.c.instance_id))
+        found.update((row[0], row[1]) for row in rows if row[1] is not None)
     return found
 
 

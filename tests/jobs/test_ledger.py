@@ -61,15 +61,33 @@ async def test_a_stopped_machine_costs_its_disk(rented: Desk) -> None:
     assert [usd(rented), spent(rented)] == pytest.approx([1.01, 1.01], abs=0.01)
 
 
+def statements(desk: Desk) -> list[str]:
+    """What is asked of the table of charges from now on."""
+    asked: list[str] = []
+
+    def note(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        if "charges" in statement:
+            asked.append(statement)
+
+    engine: Any = desk.store
+    sa.event.listen(engine._engine, "before_cursor_execute", note)
+    return asked
+
+
 async def test_a_machine_that_changes_nothing_costs_no_write(rented: Desk) -> None:
     await watch(rented, 100)
-    written: list[str] = []
-    engine: Any = rented.store
-    sa.event.listen(
-        engine._engine, "before_cursor_execute", lambda _c, _cur, statement, *_: written.append(str(statement))
-    )
+    asked = statements(rented)
     await watch(rented, 100)
-    assert not [statement for statement in written if "charges" in statement]
+    assert asked == []
+
+
+async def test_many_new_machines_are_asked_for_at_once(rented: Desk) -> None:
+    await watch(rented, 100)
+    rented.market.machines |= {str(number): machine(str(number)) for number in range(100, 400)}
+    asked = statements(rented)
+    await watch(rented, 20)
+    assert [statement.split()[0] for statement in asked] == ["SELECT", "INSERT"]
+    assert len(counted(rented)) == 301
 
 
 async def test_a_machine_that_is_gone_costs_nothing_more(rented: Desk) -> None:

@@ -37,8 +37,7 @@ def test_a_charge_goes_on_until_it_is_over(store: Store) -> None:
     _save(store, _charge(end=HOUR), _charge(HOUR, usd_per_hour=0.5))
     assert store.run_sync(charges.going_on, "main") == {"7": _charge(HOUR, usd_per_hour=0.5)}
     assert _between(store) == [_charge(end=HOUR), _charge(HOUR, usd_per_hour=0.5)]
-    assert store.run_sync(charges.newest_end, "main", "7") == _at(HOUR)
-    assert store.run_sync(charges.newest_end, "main", "8") is None
+    assert store.run_sync(charges.newest_ends, "main", ["7", "8"]) == {"7": _at(HOUR)}
 
 
 def test_what_goes_on_is_read_from_the_store_as_it_was_written(store: Store) -> None:
