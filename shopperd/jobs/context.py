@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -46,6 +46,8 @@ class AccountAtWork:
         detail: the same for people.
         shown: the counts that the gauges tell now, by what is counted: those that stay as they are need not be set again.
         uncounted_usd: at most 0: what the counter of spent money has counted too much.
+        uncounted_since: when the newest look began that was counted, if counting failed since.
+        missed: until when those machines were counted that listings miss, by their id: if they come back, it goes on from there.
         key: tells the credentials and the origin in force from all others, and nothing about them.
         recognised: the key that has shown this account; None as long as none has since the start.
     """
@@ -65,6 +67,8 @@ class AccountAtWork:
     balance_usd: float | None = None
     billed_per_hour: float = 0.0
     uncounted_usd: float = 0.0
+    uncounted_since: datetime | None = None
+    missed: Mapping[str, datetime] = field(factory=dict)
     destroys_pending: int = 0
     destroys_stuck: int = 0
     shown: dict[str, object] = field(factory=dict)

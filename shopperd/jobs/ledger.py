@@ -21,6 +21,11 @@ from shopperd.model import Charge, Instance, Track
 from shopperd.reconcile import Account
 from shopperd.sightings import is_present
 from shopperd.store import StoreError, charges, destroys, instances, meta
+from shopperd.store.columns import UnreadableValueError
+
+
+class UnreadableCosts(Exception):
+    """A charge cannot be read. That is no reason not to act: the store is said to be damaged by what acts need, not by this."""
 
 
 @frozen
@@ -30,28 +35,36 @@ class Counted:
     Attributes:
         usd: since the look before. Below zero where that one had counted a machine for too long.
         per_hour: USD that the present machines are billed now; `unpriced`: how many of them have no known price.
+        missed: until when the machines are counted that are billed and not there.
     """
 
     usd: float
     per_hour: float
     unpriced: int
+    missed: Mapping[str, datetime]
 
 
 async def count_costs(context: Context, account: AccountAtWork, recorded: Recorded) -> None:
     """Count what the machines of an account have cost since the look before. A failure is told, and costs nothing else."""
     status = context.settings.jobs.status
     blind_seconds = max(BLIND_SECONDS, 3 * status.interval)
+    before = account.uncounted_since or recorded.before
+    replaced = frozenset(recorded.observed.replaced)
     try:
         counted = await context.store.run(
-            record_costs, recorded.account, recorded.before, frozenset(recorded.observed.replaced), blind_seconds
+            record_costs, recorded.account, before, replaced, account.missed, blind_seconds
         )
     except StoreError:
+        account.uncounted_since = before
         return  # it is told by whatever else needs the store
     except Exception:
+        account.uncounted_since = before
         log.exception("costs.crashed")
         return
+    account.uncounted_since = None
     if counted is None:
         return
+    account.missed = counted.missed
     # A counter cannot go back, so what was counted too much is taken off what comes.
     account.uncounted_usd += counted.usd
     if account.uncounted_usd > 0:
@@ -67,28 +80,44 @@ def record_costs(
     known: Account,
     before: datetime | None,
     replaced: frozenset[str],
+    missed: Mapping[str, datetime],
     blind_seconds: float = BLIND_SECONDS,
 ) -> Counted | None:
-    """Bring the charges of an account in line with its machines; `before` is when the last complete snapshot before the newest began.
+    """Bring the charges of an account in line with its machines. None if there is no complete snapshot yet.
 
-    None if there is no complete snapshot yet.
+    Args:
+        before: when the last complete snapshot before the newest began that was counted.
+        missed: as that one told it.
+
+    Raises:
+        UnreadableCosts: a charge that goes on is damaged.
     """
     at = known.last_complete_at
     if at is None:
         return None
     look = Look(at, before, _since(conn, known.name, at), blind_seconds)
-    going_on = charges.going_on(conn, known.name)
+    try:
+        going_on = charges.going_on(conn, known.name)
+    except UnreadableValueError as error:
+        raise UnreadableCosts(str(error)) from error
     changed: list[Charge] = []
     new: dict[str, UUID | None] = {}
-    priced, looked_away = False, look.is_blind
+    missing: dict[str, datetime] = {}
+    back_usd = 0.0
+    priced: list[Charge] = []
+    looked_away = look.is_blind
     per_hour, unpriced = 0.0, 0
     for id_, track in known.tracks.items():
         if not is_present(track):
+            if id_ in going_on and track.gone_at is None:
+                missing[id_] = track.last_seen_at
             continue
         rate = track.instance.rate_per_hour
         per_hour += rate or 0.0
         unpriced += rate is None
         owner, charge = _owner(known, track.instance), going_on.get(id_)
+        if charge is not None and id_ in missed:
+            back_usd += charge.usd(missed[id_], before or at)
         if charge is not None and not looked_away and id_ not in replaced:
             machine = track.instance
             if charge.state is machine.state and charge.usd_per_hour == rate and charge.session_id == owner:
@@ -97,8 +126,8 @@ def record_costs(
             new[id_] = owner
             continue
         if charge.usd_per_hour is None and rate is not None:
-            charges.price(conn, known.name, id_, rate)
-            charge, priced = evolve(charge, usd_per_hour=rate), True
+            priced += charges.price(conn, known.name, id_, rate)
+            charge = evolve(charge, usd_per_hour=rate)
         changed += costs.followed(charge, track, owner, look, replaced=id_ in replaced)
     ends = charges.newest_ends(conn, known.name, new) if new else {}
     for id_, owner in new.items():
@@ -110,13 +139,13 @@ def record_costs(
             changed += costs.ended(charge, _end(conn, known.name, there, charge), blind_seconds)
     if not changed and not priced:
         hours = 0.0 if before is None else (at - before).total_seconds() / 3600
-        return Counted(per_hour * hours, per_hour, unpriced)
+        return Counted(per_hour * hours + back_usd, per_hour, unpriced, missing)
     tracks = {**known.tracks, **left}
     told_before = costs.cost(going_on.values(), tracks, before or at)
     charges.save(conn, known.name, changed)
-    over = [charge for charge in changed if charge.ended_at is not None]
+    over = [charge for charge in (*priced, *changed) if charge.ended_at is not None]
     told = [*charges.going_on(conn, known.name).values(), *over]
-    return Counted(costs.cost(told, tracks, at) - told_before, per_hour, unpriced)
+    return Counted(costs.cost(told, tracks, at) - told_before + back_usd, per_hour, unpriced, missing)
 
 
 def _left(conn: Connection, known: Account, going_on: Mapping[str, Charge]) -> dict[str, Track]:

@@ -70,13 +70,14 @@ def save(conn: Connection, account: str, changed: Iterable[Charge]) -> None:
     memo.room(conn, "charges")[account] = after
 
 
-def price(conn: Connection, account: str, instance_id: str, usd_per_hour: float) -> None:
-    """Give those charges of a machine a price whose price was not known yet."""
+def price(conn: Connection, account: str, instance_id: str, usd_per_hour: float) -> list[Charge]:
+    """Give those charges of a machine a price whose price was not known yet; the answer is these, as they are now."""
     unpriced = sa.select(*_COLUMNS).where(
         charges.c.account == account, charges.c.instance_id == instance_id, charges.c.usd_per_hour.is_(None)
     )
-    found = [Charge(*row) for row in conn.execute(unpriced)]
-    save(conn, account, [evolve(charge, usd_per_hour=usd_per_hour) for charge in found])
+    found = [evolve(Charge(*row), usd_per_hour=usd_per_hour) for row in conn.execute(unpriced)]
+    save(conn, account, found)
+    return found
 
 
 def between(

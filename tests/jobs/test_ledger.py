@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
+import structlog
 from attrs import evolve
 
 from shopperd.jobs.observer import look
@@ -97,15 +98,26 @@ async def test_a_machine_that_is_gone_costs_nothing_more(rented: Desk) -> None:
     assert spent(rented) == pytest.approx(1.0)
     rented.market.machines["7"] = gone
     await watch(rented, 20)
-    assert usd(rented) == pytest.approx(1.12), "it was missed by mistake"
+    assert [usd(rented), spent(rented)] == pytest.approx([1.12, 1.12]), "it was missed by mistake"
+
+
+async def test_a_machine_that_comes_back_at_another_price_was_there_all_the_time(rented: Desk) -> None:
+    await watch(rented, 1000)
+    gone = rented.market.machines.pop("7")
+    await watch(rented, 100)
+    rented.market.machines["7"] = evolve(gone, price_per_hour=7.2)
+    await watch(rented, 20)
+    assert [usd(rented), spent(rented)] == pytest.approx([1.13, 1.13])
 
 
 async def test_a_price_that_is_known_late_counts_from_the_beginning(desk: Desk) -> None:
     assert await look(desk.context, desk.at)
     session = desk.session(1, SessionState.RUNNING, instance_id="7")
     unpriced = machine("7", session.tag, price_per_hour=None, started_at=desk.clock.now())
+    desk.market.machines["7"] = evolve(unpriced, state=InstanceState.STARTING)
+    await watch(desk, 260)
     desk.market.machines["7"] = unpriced
-    await watch(desk, 500)
+    await watch(desk, 240)
     labels = desk.at.labels
     assert desk.context.metrics.registry.get_sample_value("shopperd_unpriced_instances", labels) == 1
     desk.market.machines["7"] = evolve(unpriced, price_per_hour=3.6)
@@ -152,3 +164,18 @@ async def test_a_mistake_in_counting_keeps_no_snapshot_from_being_recorded(rente
     rented.wilful.breaks.clear()
     await watch(rented, 20)
     assert usd(rented) > 0.12, "the next look makes up for it"
+    assert spent(rented) == pytest.approx(usd(rented))
+
+
+async def test_a_damaged_charge_is_told_and_is_no_reason_to_stop_acting(rented: Desk) -> None:
+    rented.store.run_sync(lambda conn: conn.exec_driver_sql("UPDATE charges SET state = 'humming'").close())
+    with pytest.raises(ValueError, match="forgotten"):
+        rented.store.run_sync(_fail)
+    with structlog.testing.capture_logs() as logs:
+        await watch(rented, 20)
+    assert "costs.crashed" in [entry["event"] for entry in logs]
+    assert (rented.at.instances, rented.store.problem, rented.context.no_right) == (1, None, "")
+
+
+def _fail(_: sa.Connection) -> None:
+    raise ValueError("what is kept of the store is forgotten after a failure")
