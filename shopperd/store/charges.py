@@ -80,18 +80,51 @@ def price(conn: Connection, account: str, instance_id: str, usd_per_hour: float)
     return found
 
 
+def accounts(conn: Connection) -> list[str]:
+    """The accounts that ever had a charge which is kept, also those that are configured no more."""
+    found: list[str] = []
+    while True:  # from one to the next by the key, past all of their rows
+        later = sa.select(sa.func.min(charges.c.account))
+        name = conn.scalar(later.where(charges.c.account > found[-1]) if found else later)
+        if name is None:
+            return found
+        found.append(name)
+
+
 def between(
-    conn: Connection, since: datetime, until: datetime, *, account: str | None = None, session: UUID | None = None
+    conn: Connection,
+    account: str,
+    since: datetime,
+    until: datetime,
+    *,
+    session: UUID | None = None,
+    after: Charge | None = None,
+    limit: int = -1,
 ) -> list[Charge]:
-    """The charges that have a share in that time, oldest first."""
+    """The charges of an account that have a share in that time: those that are over by their end, then those that go on.
+
+    Args:
+        after: those up to this one are left out. One that goes on is never last of a piece that others follow.
+        limit: of those that are over, so many at most; if there are as many, another piece follows. Below zero: all.
+    """
     query = sa.select(*_COLUMNS).where(
-        charges.c.started_at < until, sa.or_(charges.c.ended_at.is_(None), charges.c.ended_at > since)
+        charges.c.account == account, charges.c.ended_at > since, charges.c.started_at < until
     )
-    if account is not None:
-        query = query.where(charges.c.account == account)
     if session is not None:
         query = query.where(charges.c.session_id == session)
-    return [Charge(*row) for row in conn.execute(query.order_by(charges.c.started_at))]
+    order = (charges.c.ended_at, charges.c.instance_id, charges.c.started_at)
+    if after is not None:
+        last = (after.ended_at, after.instance_id, after.started_at)
+        query = query.where(sa.tuple_(*order) > sa.tuple_(*last, types=[column.type for column in order]))
+    query = query.order_by(*order)
+    found = [Charge(*row) for row in conn.execute(query.limit(limit) if limit >= 0 else query)]
+    if len(found) == limit:
+        return found
+    return found + [
+        charge
+        for charge in going_on(conn, account).values()
+        if charge.started_at < until and session in (None, charge.session_id)
+    ]
 
 
 def settled_since(conn: Connection, account: str, since: datetime) -> float:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from shopperd.costs import counted_until
 from shopperd.jobs.knowledge import last_complete_at
 from shopperd.model import Charge, Session
-from shopperd.store import charges, instances
+from shopperd.store import Store, charges, instances
 from shopperd.web.answers import Cost, CostAnswer, ListAnswer, answer
 from shopperd.web.door import API, DOOR
 from shopperd.web.paging import piece
@@ -27,6 +27,8 @@ from shopperd.web.reading import Cursor, Limit, Word, read_query
 routes = web.RouteTableDef()
 
 EVER = datetime.min.replace(tzinfo=UTC)
+PIECE = 1000
+"""Charges that are added up in one transaction: some hundredths of a second."""
 DIGITS = 6
 """Of a dollar; what is beyond is noise of adding up."""
 
@@ -56,6 +58,39 @@ class CostsQuery:
     cursor: Cursor | None = None
 
 
+Key = tuple[str, UUID | None, str | None]
+"""Account, session and instance; None for what is not asked for."""
+
+
+@frozen
+class Sum:
+    """What charges of one key come to."""
+
+    provider: str
+    usd: float
+    estimated_usd: float
+    seconds: float
+    unpriced: bool
+
+    def __add__(self, other: Sum) -> Sum:
+        """Both together."""
+        return Sum(
+            self.provider,
+            self.usd + other.usd,
+            self.estimated_usd + other.estimated_usd,
+            self.seconds + other.seconds,
+            self.unpriced or other.unpriced,
+        )
+
+
+@frozen
+class Part:
+    """What one piece of an account's charges comes to; `last`: where the next one begins, None if there is none."""
+
+    sums: Mapping[Key, Sum]
+    last: Charge | None
+
+
 @routes.get(f"{API}/costs")
 async def list_costs(request: web.Request) -> web.Response:
     """What was spent in a time, by account, session or instance; traffic is not counted."""
@@ -63,7 +98,7 @@ async def list_costs(request: web.Request) -> web.Response:
     context = request.app[DOOR].context
     now = context.clock.now()
     since = start_of_month(now) if asked.since is None else asked.since
-    rows = await context.store.run(_rows, asked, since, now if asked.until is None else asked.until)
+    rows = await _rows(context.store, asked, since, now if asked.until is None else asked.until)
     page = piece(rows, _key, f"costs:{asked.by}", asked.limit, asked.cursor)
     return answer(ListAnswer[CostAnswer](page.items, page.next))
 
@@ -122,34 +157,58 @@ def _going_on(conn: Connection, account: str) -> Iterator[tuple[Charge, datetime
         yield charge, counted_until(charge, tracks, looked_at)
 
 
-def _rows(conn: Connection, asked: CostsQuery, since: datetime, until: datetime) -> list[CostAnswer]:
-    found = charges.between(conn, since, until, account=asked.account, session=asked.session)
-    ends: dict[tuple[str, str], datetime] = {}
-    for account in dict.fromkeys(charge.account for charge in found):
-        ends.update(((account, charge.instance_id), end) for charge, end in _going_on(conn, account))
-    sums: dict[tuple[str, str, str], CostAnswer] = {}
-    for charge in found:
-        end = (
-            until if charge.ended_at is not None else min(until, ends.get((charge.account, charge.instance_id), since))
-        )
-        session = charge.session_id if asked.by is not By.ACCOUNT else None
-        instance = charge.instance_id if asked.by is By.INSTANCE else None
-        key = (charge.account, str(session or ""), instance or "")
-        usd = charge.usd(since, end)
-        before = sums.get(key)
-        sums[key] = CostAnswer(
-            account=charge.account,
-            provider=charge.provider,
+async def _rows(store: Store, asked: CostsQuery, since: datetime, until: datetime) -> list[CostAnswer]:
+    """Added up piece by piece, so that a long time holds the store up no longer than a short one."""
+    sums: dict[Key, Sum] = {}
+    for account in [asked.account] if asked.account is not None else await store.run(charges.accounts):
+        after: Charge | None = None
+        while True:
+            part = await store.run(_part, asked, account, since, until, after)
+            for key, one in part.sums.items():
+                sums[key] = sums[key] + one if key in sums else one
+            after = part.last
+            if after is None:
+                break
+    return [
+        CostAnswer(
+            account=account,
+            provider=one.provider,
             session_id=session,
             instance_id=instance,
             since=since,
             until=asked.until,
-            cost_usd=usd + (before.cost_usd if before else 0.0),
-            estimated_usd=(usd if charge.estimated else 0.0) + (before.estimated_usd if before else 0.0),
-            machine_seconds=charge.seconds(since, end) + (before.machine_seconds if before else 0.0),
-            unpriced=charge.usd_per_hour is None or (before.unpriced if before else False),
+            cost_usd=one.usd,
+            estimated_usd=one.estimated_usd,
+            machine_seconds=one.seconds,
+            unpriced=one.unpriced,
         )
-    return list(sums.values())
+        for (account, session, instance), one in sums.items()
+    ]
+
+
+def _part(
+    conn: Connection, asked: CostsQuery, account: str, since: datetime, until: datetime, after: Charge | None
+) -> Part:
+    found = charges.between(conn, account, since, until, session=asked.session, after=after, limit=PIECE)
+    more = len(found) == PIECE and found[-1].ended_at is not None
+    ends = {} if more else {charge.instance_id: end for charge, end in _going_on(conn, account)}
+    sums: dict[Key, Sum] = {}
+    for charge in found:
+        end = until if charge.ended_at is not None else min(until, ends.get(charge.instance_id, since))
+        if end <= since:
+            continue  # nobody has seen it since
+        session = charge.session_id if asked.by is not By.ACCOUNT else None
+        key = (account, session, charge.instance_id if asked.by is By.INSTANCE else None)
+        usd = charge.usd(since, end)
+        one = Sum(
+            charge.provider,
+            usd,
+            usd if charge.estimated else 0.0,
+            charge.seconds(since, end),
+            charge.usd_per_hour is None,
+        )
+        sums[key] = sums[key] + one if key in sums else one
+    return Part(sums, found[-1] if more else None)
 
 
 def _key(row: CostAnswer) -> tuple[str, str, str]:

@@ -20,7 +20,7 @@ EVER = datetime.min.replace(tzinfo=UTC)
 
 
 def counted(desk: Desk) -> list[Charge]:
-    return desk.store.run_sync(lambda conn: charges.between(conn, EVER, desk.clock.now(), account=ACCOUNT))
+    return desk.store.run_sync(lambda conn: charges.between(conn, ACCOUNT, EVER, desk.clock.now()))
 
 
 def usd(desk: Desk) -> float:

@@ -199,7 +199,7 @@ def _add_counters(house: House, metric: dict[str, float]) -> None:
 
 def _bill(house: House, account: str, metric: float) -> Bill:
     begin, now = datetime.min.replace(tzinfo=UTC), datetime.fromtimestamp(house.wall(), UTC)
-    rows = house.store.run_sync(lambda conn: charges.between(conn, begin, now, account=account))
+    rows = house.store.run_sync(lambda conn: charges.between(conn, account, begin, now))
     return Bill(
         account,
         counted=sum(row.usd(begin, now) for row in rows),

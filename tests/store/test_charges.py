@@ -27,8 +27,8 @@ def _save(store: Store, *changed: Charge) -> None:
     store.run_sync(charges.save, "main", changed)
 
 
-def _between(store: Store, since: float = 0, until: float = 1e6, **wishes: Any) -> list[Charge]:
-    return store.run_sync(lambda conn: charges.between(conn, _at(since), _at(until), **wishes))
+def _between(store: Store, since: float = 0, until: float = 1e6, account: str = "main", **wishes: Any) -> list[Charge]:
+    return store.run_sync(lambda conn: charges.between(conn, account, _at(since), _at(until), **wishes))
 
 
 def test_a_charge_goes_on_until_it_is_over(store: Store) -> None:
@@ -71,6 +71,22 @@ def test_a_window_holds_what_has_a_share_in_it(store: Store) -> None:
     assert _between(store, 0, 1, account="other") == []
     assert _between(store, session=UUID(int=2, version=4)) == []
     assert len(_between(store, session=OWNER)) == 3
+
+
+def test_a_window_is_read_in_pieces_that_miss_nothing_and_repeat_nothing(store: Store) -> None:
+    over = [_charge(0, HOUR, instance_id=id_) for id_ in "123"] + [_charge(HOUR, 2 * HOUR)]
+    _save(store, *over, _charge(2 * HOUR))
+    first = _between(store, limit=2)
+    second = _between(store, limit=2, after=first[-1])
+    third = _between(store, limit=2, after=second[-1])
+    assert [first, second, third] == [over[:2], over[2:], [_charge(2 * HOUR)]]
+
+
+def test_every_account_with_a_charge_is_told(store: Store) -> None:
+    assert store.run_sync(charges.accounts) == []
+    _save(store, _charge(0, HOUR), _charge(HOUR))
+    store.run_sync(charges.save, "dock", [_charge(account="dock")])
+    assert store.run_sync(charges.accounts) == ["dock", "main"]
 
 
 def test_what_is_over_is_summed_up(store: Store) -> None:

@@ -65,6 +65,20 @@ async def test_sessions_and_instances_tell_their_own(client: Client, spent: date
     assert [row["cost_usd"] for row in await told(client, f"by=session&session={TWO}")] == [3.0]
 
 
+async def test_what_is_read_in_many_pieces_comes_to_the_same(
+    client: Client, spent: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for by in ("account", "session", "instance"):
+        whole = await told(client, f"by={by}")
+        with monkeypatch.context() as patch:
+            patch.setattr("shopperd.web.costs.PIECE", 1)
+            assert await told(client, f"by={by}") == whole
+
+
+async def test_a_machine_that_nobody_has_seen_since_is_not_told(client: Client, spent: datetime) -> None:
+    assert await told(client, "since=2030-01-01T00:00:00Z&until=2030-02-01T00:00:00Z") == []
+
+
 async def test_a_time_cuts_what_lies_over_its_ends(client: Client, spent: datetime) -> None:
     since, until = (spent + timedelta(minutes=minutes) for minutes in (30, 90))
     query = f"account=main&since={since.isoformat()}&until={until.isoformat()}".replace("+00:00", "Z")
