@@ -131,6 +131,8 @@ class StatusJob:
                 self._later(instance.id)
             elif looked.provider_state == instance.provider_state:
                 self._priced_in[instance.id] = instance.provider_state
+            else:  # it has turned meanwhile, or is called otherwise where it is read alone
+                self._later(instance.id)
             await self.context.store.run(record_details, self.at.name, looked)
         for id_ in [id_ for id_ in self._priced_in if id_ not in known.account.tracks]:
             del self._priced_in[id_]
