@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -220,9 +221,11 @@ async def _account(context: Context, account: AccountAtWork) -> AccountAnswer:
     spent: tuple[float, float] | tuple[None, None] = None, None
     try:
         now: Standing | None = await standing(context, account)
-        spent = await context.store.run(_spent, account.name, today)
     except StoreError:
         now = None  # the answer then tells the newest that the jobs have kept, and `store` tells why
+    if now is not None:
+        with contextlib.suppress(StoreError):  # what cannot be added up takes nothing else from the answer
+            spent = await context.store.run(_spent, account.name, today)
     plan = account.plan if now is None else now.plan
     orphans = () if plan is None else plan.orphans
     trouble = trouble_of(context, account)
@@ -241,7 +244,7 @@ async def _account(context: Context, account: AccountAtWork) -> AccountAnswer:
         orphans=len(orphans),
         holds=[HoldAnswer(reason, count) for reason, count in sorted(held_reasons(orphans).items())],
         burn_per_hour=account.burn_per_hour if now is None else now.burn_per_hour,
-        billed_per_hour=account.billed_per_hour,
+        billed_per_hour=account.billed_per_hour if now is None else now.billed_per_hour,
         cost_today_usd=spent[0],
         cost_month_usd=spent[1],
         destroys_pending=account.destroys_pending if now is None else len(jobs),

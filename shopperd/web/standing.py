@@ -30,6 +30,11 @@ class Standing:
         return [track for track in self.known.tracks.values() if is_present(track)]
 
     @property
+    def billed_per_hour(self) -> float:
+        """USD that the machines which are there are billed in their present state."""
+        return sum(track.instance.rate_per_hour or 0.0 for track in self.present)
+
+    @property
     def live_sessions(self) -> int:
         """The sessions that claim an instance."""
         return sum(session.state.live for session in self.known.sessions.values() if session.account == self.known.name)

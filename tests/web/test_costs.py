@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 from attrs import evolve
 
 from shopperd.model import Charge, InstanceState
@@ -116,6 +117,29 @@ async def test_sessions_machines_and_accounts_say_what_they_have_cost(client: Cl
     assert status["cost_today_usd"] == pytest.approx(7.0), "the clock begins at ten in the evening"
     explained = await (await client.get("/api/v1/instances/main/7/explain")).json()
     assert (explained["instance"]["cost_usd"], explained["session"]["cost_usd"]) == (4.0, 4.0)
+
+
+async def test_accounts_tell_what_is_billed_without_having_looked_themselves(client: Client, spent: datetime) -> None:
+    accounts = (await (await client.get("/api/v1/status")).json())["accounts"]
+    told = {account["name"]: (account["burn_per_hour"], account["billed_per_hour"]) for account in accounts}
+    assert told["main"] == (0.5, 0.5)
+
+
+async def test_costs_that_cannot_be_added_up_take_nothing_else_from_the_status(
+    client: Client, deployment: Deployment, spent: datetime
+) -> None:
+    def damage(conn: sa.Connection) -> None:
+        conn.exec_driver_sql("UPDATE charges SET state = 'humming'")
+
+    def fail(_: sa.Connection) -> None:
+        raise ValueError("so that what is kept of the store is forgotten")
+
+    deployment.store.run_sync(damage)
+    with pytest.raises(ValueError, match="forgotten"):
+        deployment.store.run_sync(fail)
+    status = await (await client.get("/api/v1/status")).json()
+    assert status["cost_month_usd"] is None
+    assert {account["name"]: account["instances"] for account in status["accounts"]} == {"main": 1, "dock": 1}
 
 
 async def test_what_is_not_new_is_not_sent_again(client: Client, deployment: Deployment, spent: datetime) -> None:
