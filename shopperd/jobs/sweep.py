@@ -108,6 +108,7 @@ def record_plan(
 ) -> tuple[Plan, Account]:
     """Plan and record the destroys in one transaction, so that limits are counted against what is truly recorded."""
     authority = with_freeze(conn, authority)
+    destroys.correct_future(conn, account.name, now)
     made, known, left = current_plan(conn, account, settings, authority, now, fresh=fresh)
     for job in made.destroys:
         request_destroy(conn, job, now)

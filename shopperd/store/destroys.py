@@ -42,6 +42,11 @@ _VERDICTS = (
         (destroys.c.origin == DestroyOrigin.VERDICT) | destroys.c.kind.is_not(None),
     )
 )
+_CORRECT = (
+    sa.update(destroys)
+    .where(destroys.c.account == sa.bindparam("wanted"), destroys.c.requested_at > sa.bindparam("now"))
+    .values(requested_at=sa.bindparam("now"))
+)
 _UPDATE = (
     sa.update(destroys)
     .where(destroys.c.id == sa.bindparam("new_id"))
@@ -128,6 +133,13 @@ def update(conn: Connection, job: DestroyJob) -> DestroyJob:
 def verdicts_since(conn: Connection, account: str, since: datetime) -> int:
     """How many jobs of an account began as a verdict at that moment or later, closed ones too; for the hourly limit."""
     return conn.scalar(_VERDICTS, {"wanted": account, "since": since}) or 0
+
+
+def correct_future(conn: Connection, account: str, now: datetime) -> None:
+    """A clock that was ahead has noted the future: those jobs would count in every limit until then. They are of now."""
+    if conn.execute(_CORRECT, {"wanted": account, "now": now}).rowcount:
+        memo.room(conn, "destroys").clear()
+        memo.room(conn, "open destroys").pop(account, None)
 
 
 def forget_gone(conn: Connection, before: datetime, limit: int) -> int:

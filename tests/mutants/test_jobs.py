@@ -465,6 +465,18 @@ async def test_the_limit_of_an_hour_is_not_given_back_by_what_is_gone(bench: Ben
     assert open_jobs(bench) == []
 
 
+async def test_a_clock_that_was_set_back_makes_no_limit_last_until_it_has_caught_up(bench: Bench) -> None:
+    await orphans(bench, 8)
+    await sweep(bench)
+    assert len(open_jobs(bench)) == 3
+    bench.clock.jump(-7 * 86400.0)
+    await sweep(bench, 5)
+    assert len(open_jobs(bench)) == 3, "nor is it fresh"
+    bench.clock.advance(3600.0)
+    await sweep(bench, 5)
+    assert len(open_jobs(bench)) == 6
+
+
 async def test_sweeps_close_together_share_one_limit(bench: Bench) -> None:
     await orphans(bench, 8)
     bench.rules(max_share_per_hour=1.0)
