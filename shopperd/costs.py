@@ -103,6 +103,8 @@ def followed(charge: Charge, track: Track, owner: UUID | None, look: Look, *, re
     now = charge_of(track.instance, owner, look.at)
     if now.usd_per_hour is None:
         now = evolve(now, usd_per_hour=charge.usd_per_hour)
+    if charge.started_at > look.at:  # by a clock that has been put back since: it begins now, and never did then
+        return [evolve(charge, ended_at=charge.started_at), now]
     same = not replaced and _tells_the_same(charge, now)
     if look.is_blind and look.before is not None and charge.started_at < look.before:
         return [

@@ -95,6 +95,8 @@ def record_costs(
     at = known.last_complete_at
     if at is None:
         return None
+    if before is not None:
+        before = min(before, at)  # a clock that was ahead has told the future
     look = Look(at, before, _since(conn, known.name, at), blind_seconds)
     try:
         going_on = charges.going_on(conn, known.name)
@@ -118,7 +120,7 @@ def record_costs(
         owner, charge = _owner(known, track.instance), going_on.get(id_)
         if charge is not None and id_ in missed:
             back_usd += charge.usd(missed[id_], before or at)
-        if charge is not None and not looked_away and id_ not in replaced:
+        if charge is not None and not looked_away and id_ not in replaced and charge.started_at <= at:
             machine = track.instance
             if charge.state is machine.state and charge.usd_per_hour == rate and charge.session_id == owner:
                 continue  # most of them: nothing has to be made to see that
@@ -166,8 +168,8 @@ def _since(conn: Connection, account: str, at: datetime) -> datetime:
     """When the costs of an account were first counted."""
     key = f"costs_since:{account}"
     raw = meta.get(conn, key)
-    if isinstance(raw, str):
-        return datetime.fromisoformat(raw)
+    if isinstance(raw, str) and (since := datetime.fromisoformat(raw)) <= at:
+        return since
     meta.put(conn, key, at.isoformat())
     return at
 

@@ -156,6 +156,17 @@ async def test_a_clock_that_is_set_back_during_a_listing_adds_nothing(
     assert [usd(rented), spent(rented)] == pytest.approx([2.0, 2.0], abs=0.01)
 
 
+async def test_what_a_clock_that_was_ahead_began_to_count_goes_on_when_it_is_put_back(rented: Desk) -> None:
+    await watch(rented, 100)
+    rented.clock.jump(-86400.0)
+    await watch(rented, 1000)
+    assert usd(rented) == pytest.approx(1.0, abs=0.15)
+    assert spent(rented) == pytest.approx(1.1, abs=0.05)
+    rented.market.machines["8"] = machine("8", price_per_hour=3.6, started_at=rented.clock.now())
+    await watch(rented, 1000)
+    assert usd(rented) == pytest.approx(3.0, abs=0.2), "and so does what is new"
+
+
 async def test_a_mistake_in_counting_keeps_no_snapshot_from_being_recorded(rented: Desk) -> None:
     rented.wilful.breaks.add("record_costs")
     rented.market.machines["8"] = machine("8")
