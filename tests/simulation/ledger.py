@@ -205,6 +205,10 @@ class Protected:
     end: float = FOREVER
 
 
+SAME_MOMENT = 1e-3
+"""Seconds. What leaves in the very moment of a confirmation may have been decided right before it."""
+
+
 @frozen
 class Ordered:
     """Somebody asked by hand for one machine to go."""
@@ -306,9 +310,10 @@ class Ledger:
         return [machine for machine in self.machines if machine.existed_at(self.ended_at)]
 
     def is_exempt(self, account: str, instance: str, at: float) -> bool:
-        """Whether somebody had protected that machine, and had been told so, at that moment."""
+        """Whether somebody had protected that machine, and had been told so, before that moment."""
         return any(
-            (one.account, one.instance) == (account, instance) and one.start <= at < one.end for one in self.exempt
+            (one.account, one.instance) == (account, instance) and one.start + SAME_MOMENT < at < one.end
+            for one in self.exempt
         )
 
 

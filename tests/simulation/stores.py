@@ -116,6 +116,7 @@ class MortalStore:
         self._store = store
         self._life = life
         self._rng = rng
+        self._answers = asyncio.Lock()  # one thread has the store, so answers come in the order of the transactions
         self.location = store.location
         self.binding = place
         self.created = created
@@ -129,9 +130,11 @@ class MortalStore:
         name = getattr(function, "__name__", "")
         await self._life.boundary(f"transaction {name}")
         result = await self._store.run(function, *args, **kwargs)
-        self._life.transacted(name, result)
-        await self._life.boundary(f"commit {name}" if self._store.wrote else f"read {name}")
-        await self._wait()
+        wrote = self._store.wrote
+        async with self._answers:
+            self._life.transacted(name, result)
+            await self._life.boundary(f"commit {name}" if wrote else f"read {name}")
+            await self._wait()
         return result
 
     async def beat(self, now: datetime, max_gap_seconds: float, last: datetime | None = None) -> datetime:
