@@ -76,6 +76,7 @@ PROCESS = row(
         "How far the wall clock has moved since the start. Some hours: the machine slept, or its time was set.",
         Query("max by (instance) (shopperd_clock_jumped_seconds{@target})", "{{instance}}"),
         unit="s",
+        alert="ShopperdClockJumped",
     ),
     graph(
         "Reloads of the configuration",
