@@ -19,7 +19,7 @@ from shopperd.model import (
 )
 from shopperd.store.columns import Choice, Flag, Id, Json, Moment, Number, Words, count, key_text, row_number
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest of the `migrations`: a store that is there needs none of them. A test compares the two."""
 
 metadata = MetaData(

@@ -1,12 +1,14 @@
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from shopperd.store import Store, StoreDamaged, StoreTooNew, events, schema
 from shopperd.store.databases import sqlite_engine
@@ -51,6 +53,22 @@ def test_the_steps_write_what_the_schema_writes_to_the_letter(clock: FakeClock) 
         assert _definitions(conn) == by_steps
     stepped.dispose()
     direct.dispose()
+
+
+def test_the_schema_says_which_step_is_the_newest() -> None:
+    assert ScriptDirectory.from_config(configuration()).get_current_head() == schema.REVISION
+
+
+def test_a_store_of_any_earlier_version_is_brought_up_to_date(clock: FakeClock, tmp_path: Path) -> None:
+    revisions = [step.revision for step in ScriptDirectory.from_config(configuration()).walk_revisions()]
+    for revision in revisions[1:]:
+        url = f"sqlite:///{tmp_path / revision}.db"
+        before = Store.open(url, clock=clock)
+        before.run_sync(lambda conn, back=revision: command.downgrade(configuration(conn), back))
+        before.close_sync()
+        store = Store.open(url, clock=clock)
+        assert store.run_sync(_differences) == []
+        store.close_sync()
 
 
 def test_the_way_back_leaves_nothing(store: Store) -> None:
