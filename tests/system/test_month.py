@@ -15,4 +15,5 @@ def test_what_is_counted_in_ten_days_is_what_is_billed() -> None:
     )
     for bill in month.bills:
         assert bill.error < 0.01, str(bill)
-        assert bill.metric == pytest.approx(bill.counted, rel=0.001), "the counters of all processes tell the same"
+        # A process that is cut has not told what came since its last look.
+        assert bill.metric == pytest.approx(bill.counted, rel=0.005), "the counters of all processes tell the same"
