@@ -89,7 +89,7 @@ def put(conn: Connection, key: str, value: Any) -> None:
     if value is None:
         raise ValueError("null is no value; remove the key")
     conn.execute(_put(conn.dialect.name), {"key": key, "value": value})
-    memo.room(conn, "meta").pop(key, None)
+    memo.room(conn, "meta")[key] = msgspec.json.decode(msgspec.json.encode(value))  # what a reader will find
 
 
 def remove(conn: Connection, key: str) -> None:

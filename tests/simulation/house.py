@@ -33,7 +33,7 @@ from tests.simulation.ledger import (
     machines_of,
 )
 from tests.simulation.life import Life
-from tests.simulation.loop import START, VirtualLoop
+from tests.simulation.loop import START_EPOCH, VirtualLoop
 from tests.simulation.shapes import ENVIRON, PROVIDERS, PUBLISHED_OF, Shape
 from tests.simulation.stores import Known, empty_image, image_of, known, open_image
 
@@ -109,7 +109,7 @@ class House:
             per_sweep=settings.orphans.max_destroys_per_sweep,
             per_hour_share=settings.orphans.max_share_per_hour,
         )
-        world = World.build(shape.world(seed), now=START.timestamp())
+        world = World.build(shape.world(seed), now=START_EPOCH)
         place = evolve(PLACE, shared=shape.shared)
         return cls(seed, shape, settings, world, open_image(empty_image()), ledger, place)
 
@@ -120,7 +120,7 @@ class House:
 
     def epoch(self) -> float:
         """The true time, epoch seconds."""
-        return START.timestamp() + asyncio.get_running_loop().time()
+        return START_EPOCH + asyncio.get_running_loop().time()
 
     def wall(self) -> float:
         """What the machine's clock says, epoch seconds."""

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 START = datetime(2026, 11, 22, 22, 0, tzinfo=UTC)
+START_EPOCH = START.timestamp()
 
 OWNER: contextvars.ContextVar[int] = contextvars.ContextVar("owner", default=0)
 """The process that a task belongs to; what a task begins belongs to the same. 0: nobody's, the world outside."""
