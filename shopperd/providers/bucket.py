@@ -79,6 +79,7 @@ class Bucket:
     tooth: Tooth = field(factory=Tooth)
     episode: Episode | None = None
     _empty_at: float = -math.inf
+    _unsent: set[object] = field(factory=set)
     _cut_at: float = -math.inf
     _pause: float = 0.0
     _accepted: deque[float] = field(factory=deque)
@@ -95,12 +96,19 @@ class Bucket:
         return 1.0 / self.rate
 
     def open_at(self, *, reserve: bool) -> float:
-        """When the next call may go; `reserve`: it may take the last token. Infinite while a scout is on its way."""
+        """When the next call may go; `reserve`: it may take the last token.
+
+        Infinite while a scout is on its way, or as many have their turn and are not sent yet as may go at once.
+        """
         if self.episode is not None:
             return math.inf if self.episode.scout is not None else self.blocked_until
         if math.isinf(self.rate):
             return self.blocked_until
-        return max(self.blocked_until, self._empty_at + (1.0 if reserve else 1.0 + RESERVE) / self.rate)
+        if self._room < 1.0:
+            return math.inf
+        return max(
+            self.blocked_until, self._empty_at + (1.0 if reserve else min(1.0 + RESERVE, self._room)) / self.rate
+        )
 
     def take(self, now: float, entered_at: float, call: object, *, reserve: bool) -> bool:
         """A call has its turn now; whether it went as early as this limit let it."""
@@ -111,26 +119,29 @@ class Bucket:
             due = self.open_at(reserve=reserve)
             waited = entered_at < due and now - due <= 0.1 / self.rate + 0.01
         self._spend(now)
+        self._unsent.add(call)
         return waited
 
     def give_back(self, call: object) -> None:
         """It was not sent after all."""
-        if not math.isinf(self.rate):
-            self._empty_at -= 1.0 / self.rate
+        self._unspend()
         self.lost(call)
 
-    def postponed(self, granted_at: float, now: float) -> None:
-        """It is sent only now: what came into the bucket since its turn is not there for others at once."""
-        if not math.isinf(self.rate):
-            self._empty_at += min(now - granted_at, BURST / self.rate)
+    def sent(self, call: object, now: float) -> None:
+        """It leaves only now: what came into the bucket since its turn, and more than it holds, is not there for others at once."""
+        self._unspend()
+        self._unsent.discard(call)
+        self._spend(now)
 
     def lost(self, call: object) -> None:
         """It is over, and nobody knows what the provider thinks of its frequency."""
+        self._unsent.discard(call)
         if self.episode is not None and self.episode.scout is call:
             self.episode.scout = None
 
     def succeeded(self, call: object, now: float, *, sent_at: float, arrival: float, waited: bool) -> None:
         """It was answered, and not refused for its frequency."""
+        self._unsent.discard(call)
         self._accepted.append(now)
         self._lately(now)
         if self.episode is not None:
@@ -143,6 +154,7 @@ class Bucket:
         self, call: object, now: float, *, sent_at: float, arrival: float, retry_after: float | None = None
     ) -> None:
         """It was refused for its frequency, perhaps with the seconds to wait."""
+        self._unsent.discard(call)
         episode = self.episode
         if episode is not None and episode.scout is call:
             episode.scout, episode.refused_at = None, arrival
@@ -168,7 +180,7 @@ class Bucket:
         """Change the rate; what is in the bucket stays."""
         rate = max(RATE_MIN, rate)
         if not math.isinf(self.rate):
-            tokens = min(BURST, (now - self._empty_at) * self.rate)
+            tokens = min(self._room, (now - self._empty_at) * self.rate)
             self._empty_at = now - tokens / rate
         else:
             self._empty_at = now
@@ -182,9 +194,18 @@ class Bucket:
         """Take what is in the bucket away."""
         self._empty_at = max(self._empty_at, now)
 
+    @property
+    def _room(self) -> float:
+        """How many tokens the bucket holds at most, beside those that were spent for calls that have not left."""
+        return max(0.0, BURST - len(self._unsent))
+
     def _spend(self, now: float) -> None:
         if not math.isinf(self.rate):
-            self._empty_at = max(self._empty_at, now - BURST / self.rate) + 1.0 / self.rate
+            self._empty_at = max(self._empty_at, now - self._room / self.rate) + 1.0 / self.rate
+
+    def _unspend(self) -> None:
+        if not math.isinf(self.rate):
+            self._empty_at -= 1.0 / self.rate
 
     def _loosen(self, now: float) -> None:
         if self.rate > PROVEN_SHARE * self._lately(now) / MINUTE:

@@ -125,7 +125,6 @@ class Ticket:
     entered_at: float
     unserved_since: int
     passed: int = 0
-    granted_at: float = math.nan
     flight: Flight | None = None
     waited: bool = False
 
@@ -265,7 +264,6 @@ class Pacer:
         head.unserved_since = self._unserved_since(place, head)
         if head is not first:
             first.passed += 1
-        head.granted_at = now
         head.waited = (
             self.shared.take(now, head.entered_at, head, reserve=reserve) and head.endpoint is not Endpoint.CREATE
         )
@@ -288,7 +286,7 @@ class Pacer:
     def sent(self, ticket: Ticket, now: float) -> None:
         """The call leaves now, which may be some time after its turn."""
         self.spacings[ticket.endpoint].sent(_flight(ticket), now)
-        self.shared.postponed(ticket.granted_at, now)
+        self.shared.sent(ticket, now)
 
     def succeeded(self, ticket: Ticket, now: float) -> None:
         """The call was answered, and not refused for its frequency."""

@@ -508,7 +508,7 @@ async def test_an_urgent_read_goes_before_the_listings_that_wait(clock: FakeCloc
         await called(subject, endpoint, urgent=urgent)
         went.append(name)
 
-    await subject.wait(Endpoint.OFFERS)
+    subject.sent(await subject.wait(Endpoint.OFFERS))
     async with asyncio.TaskGroup() as group:
         group.create_task(call("list", Endpoint.LIST))
         group.create_task(call("read", Endpoint.SHOW))

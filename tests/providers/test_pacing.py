@@ -461,3 +461,39 @@ def test_quick_answers_after_slow_ones_draw_no_call_near_to_the_one_before() -> 
         desk.now += seconds
         desk.pacer.lost(ticket) if seconds < 1.0 else desk.pacer.succeeded(ticket, desk.now)
     assert min(after - before for before, after in pairwise(left)) >= SOONER_SHARE * 0.99
+
+
+late_sends = st.lists(
+    st.tuples(st.sampled_from(list(Endpoint)), st.floats(0.0, 1.5), st.floats(0.0, 4.0)), min_size=3, max_size=30
+)
+
+
+@given(late_sends)
+@settings(max_examples=200, deadline=None)
+def test_however_late_calls_leave_after_their_turns_no_three_leave_within_the_accounts_spacing(
+    asked: list[tuple[Endpoint, float, float]],
+) -> None:
+    subject = pacer(Published(shared=1.0))
+    now, coming, lateness = 0.0, list(asked), dict[Ticket, float]()
+    next_comes = coming[0][1]
+    leaving: list[tuple[float, int, Ticket]] = []
+    left: list[float] = []
+    while len(left) < len(asked):
+        due = subject.next_at()
+        moments = [leaving[0][0]] if leaving else []
+        moments += [next_comes] if coming else []
+        moments += [] if due is None else [due]
+        now = max(now, min(moments))
+        if coming and next_comes <= now:
+            endpoint, _, late = coming.pop(0)
+            lateness[subject.enter(endpoint, now)] = late if endpoint in (Endpoint.CREATE, Endpoint.DESTROY) else 0.0
+            next_comes = now + coming[0][1] if coming else math.inf
+        while leaving and leaving[0][0] <= now:
+            _, _, ticket = leaving.pop(0)
+            subject.sent(ticket, now)
+            subject.lost(ticket)
+            left.append(now)
+        while (granted := subject.grant(now)) is not None:
+            leaving.append((now + lateness[granted], len(leaving), granted))
+            leaving.sort(key=lambda each: each[:2])
+    assert all(third - first >= 1.0 - 1e-6 for first, third in zip(left, left[2:], strict=False))

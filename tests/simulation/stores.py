@@ -6,7 +6,7 @@ import asyncio
 import random
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 
 from shopperd.jobs.knowledge import FROZEN_KEY
 from shopperd.model import Session, Track
-from shopperd.store import Binding, Store, StoreError, destroys, instances, memory, meta, sessions
+from shopperd.store import Binding, Store, StoreError, destroys, instances, lease, memory, meta, sessions
 from shopperd.store.databases import sqlite_engine
 from tests.simulation.loop import VirtualClock
 
@@ -104,6 +104,9 @@ class Mortal(Protocol):
     def beaten(self, beat: datetime) -> None:
         """Note the newest heartbeat beside the store."""
 
+    def epoch(self) -> float:
+        """The true time, epoch seconds."""
+
 
 class MortalStore:
     """The store as one life sees it: transactions take their turn, and a dead process starts none.
@@ -129,6 +132,9 @@ class MortalStore:
         await self._wait()
         name = getattr(function, "__name__", "")
         await self._life.boundary(f"transaction {name}")
+        if function is lease.hold:  # PostgreSQL tells a lease's end by its own clock, whatever that of a process says
+            process, _, seconds = args
+            args = (process, datetime.fromtimestamp(self._life.epoch(), UTC), seconds)
         result = await self._store.run(function, *args, **kwargs)
         wrote = self._store.wrote
         async with self._answers:

@@ -194,6 +194,46 @@ def test_rows_that_are_no_objects_can_be_altered_no_further() -> None:
     assert judge(played(create(12.0, account=DOCK), *faults, account=DOCK)) == []
 
 
+def test_rows_that_are_no_objects_may_be_listed_twice() -> None:
+    faults = [step(20.0, "fault", name=name) for name in ("list_shape", "list_duplicate_row", "row_not_an_object")]
+    faults[0].values["shape"] = 3
+    assert judge(played(create(12.0, account=DOCK), *faults, account=DOCK)) == []
+
+
+def test_calls_that_wait_for_the_store_when_their_turn_has_come_are_followed_by_no_rush() -> None:
+    steps = (
+        step(1.2, "fault", name="create_no_public_ip", provider="tensordock", count=3),
+        step(15.027, "appear", account=OLD_DOCK, tag="unknown", age=0.0, pick=89),
+        create(26.513, "theme", OLD_DOCK),
+    )
+    shape = Shape(accounts=(OLD_DOCK,), sweep=12.0, status_share=1.0, sightings=3, boot=1.2)
+    ledger = play(Schedule(302629, shape, steps, 96.0))
+    assert any(sent.operation == "create" and sent.waited > 1.0 for sent in ledger.sent)
+    assert judge(ledger) == []
+
+
+def test_a_machine_that_comes_back_under_another_tag_is_foreign() -> None:
+    steps = (
+        step(2.0, "fault", name="destroy_undone", delay=20.0),
+        create(12.0),
+        step(40.0, "end", key="one"),
+        step(30.0, "fault", name="machine_tag_edited"),
+    )
+    ledger = played(*steps, safety=160.0)
+    assert judge(ledger) == []
+
+
+def test_the_end_of_a_lease_does_not_depend_on_the_clock_of_its_holder() -> None:
+    steps = (
+        step(0.0, "fault", name="offers_without_price", count=2),
+        create(10.859, "theme", VAST),
+        step(27.439, "clock_while_down", down=3.21, seconds=3575.3),
+        step(37.815, "second", seconds=38.06977501378462),
+    )
+    shape = Shape(accounts=(VAST, DOCK), sweep=12.0, status_share=1.0, shared=True)
+    assert judge(play(Schedule(301014, shape, steps, 61.8))) == []
+
+
 def test_all_is_well_in_the_end_with_every_dialect_and_nothing_wrong_outside() -> None:
     for account in (VAST, DOCK, OLD_DOCK):
         ledger = played(create(12.0, account=account), step(50.0, "end", key="one"), account=account)

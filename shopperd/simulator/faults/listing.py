@@ -200,7 +200,7 @@ def list_duplicate_row(call: Call, fault: Fault, answer: Answer) -> Answer | Non
             return None
         again = fault.memory.get("row") if not _is_first_page(call) else rows[0]
         fault.memory["row"] = rows[-1]
-        return None if again is None else page | {LIST_KEY[call.dialect]: [*rows, dict(again)]}
+        return None if again is None else page | {LIST_KEY[call.dialect]: [*rows, again]}
 
     return edited(answer, change)
 
@@ -262,7 +262,7 @@ def list_shape(call: Call, fault: Fault, answer: Answer) -> Answer | None:
 
     def change(page: dict[str, Any]) -> dict[str, Any] | None:
         rows = page.get("data")
-        if call.dialect != "v2" or not isinstance(rows, list):
+        if call.dialect != "v2" or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             return None
 
         def nested(kind: str) -> list[Row]:

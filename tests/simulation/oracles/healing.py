@@ -30,8 +30,20 @@ def no_leak(ledger: Ledger) -> Iterator[str]:
 
 def _is_ours_to_end(ledger: Ledger, session: Asked, machine: Machine) -> bool:
     """Not exempt, and known for what it is: by its tag, or by the id that its create was answered with."""
-    known = session_of(machine.tag, ledger.deployment) == session.session_id or session.told_instance == machine.id
+    known = session_of(machine.tag, ledger.deployment) == session.session_id or (
+        session.told_instance == machine.id and not _came_back(ledger, machine)
+    )
     return known and not _is_exempt(ledger, machine)
+
+
+def _came_back(ledger: Ledger, machine: Machine) -> bool:
+    """A destroy of it was undone: it was proven gone, so that its session is over, and a bare id binds to no such session."""
+    return any(
+        "destroy_undone" in sent.faults
+        and sent.instance == machine.id
+        and ledger.providers[sent.account] == machine.provider
+        for sent in ledger.sent
+    )
 
 
 def _is_exempt(ledger: Ledger, machine: Machine) -> bool:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from shopperd.providers.spacing import BOLD_SHARE, GAP_SHARE_MIN, SOONER_SHARE
+from shopperd.providers.tooth import SIZE_MIN, STEP_MAX
 from tests.simulation.ledger import Ledger, Run, Sent
 from tests.simulation.oracles.safety import left_at
 
@@ -43,8 +44,8 @@ def _by_account(ledger: Ledger) -> dict[tuple[int, str], list[Sent]]:
 def polite_spacing(ledger: Ledger) -> Iterator[str]:
     """O6: calls are no closer than the spacing that their marketplace publishes, but for what probing has proven.
 
-    A probe goes at most a bold step below what was accepted before, and never far below what is published. The account's own limit is
-    a rate, with two calls at once. What is spaced are arrivals, so that a call leaves sooner by what the one before was quicker.
+    A probe goes at most a bold step below what was accepted before, which every accepted call that had to wait loosens a little, and
+    never far below what is published. The account's own limit is a rate, with two calls at once. What is spaced are arrivals, so that a call leaves sooner by what the one before was quicker.
     """
     for (_, account), requests in _by_account(ledger).items():
         intervals = ledger.intervals.get(account, {})
@@ -57,7 +58,7 @@ def polite_spacing(ledger: Ledger) -> Iterator[str]:
                 if len(before) >= many:
                     gap = left_at(sent) - left_at(before[-many])
                     published = intervals.get(kind, 0.0)
-                    bound = max(least * BOLD_SHARE, published * GAP_SHARE_MIN) * SOONER_SHARE
+                    bound = max(least * _loosened(before) * BOLD_SHARE, published * GAP_SHARE_MIN) * SOONER_SHARE
                     way = WAY_SECONDS if kind == "shared" or least < published else 0.0
                     if gap < bound - way - ROUNDING_SECONDS:
                         yield (
@@ -67,6 +68,12 @@ def polite_spacing(ledger: Ledger) -> Iterator[str]:
                     if sent.status != RATE_LIMITED:
                         proven[kind] = min(gap, least)
                 before.append(sent)
+
+
+def _loosened(before: list[Sent]) -> float:
+    """The share of a spacing that is left of it after these calls."""
+    held = sum(sent.waited > 0.0 and sent.status != RATE_LIMITED for sent in before)
+    return max(1.0 - STEP_MAX, (1.0 - STEP_MAX / SIZE_MIN) ** held)
 
 
 def _busy(ledger: Ledger, life: int) -> list[tuple[float, float]]:
