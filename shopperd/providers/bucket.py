@@ -51,6 +51,7 @@ class Episode:
     Attributes:
         refused_at: when the newest refused call arrived.
         served: calls that were accepted in the minute before.
+        pressed: whether most of those had waited for this limit: else as many were asked for, and not as many were allowed.
         scout: the one call that is on its way to ask.
         asked: scouts that were refused.
     """
@@ -58,6 +59,7 @@ class Episode:
     began_at: float
     refused_at: float
     served: int
+    pressed: bool
     scout: object | None = None
     asked: int = 0
     waits_for_edge: bool = False
@@ -82,7 +84,7 @@ class Bucket:
     _unsent: set[object] = field(factory=set)
     _cut_at: float = -math.inf
     _pause: float = 0.0
-    _accepted: deque[float] = field(factory=deque)
+    _accepted: deque[tuple[float, bool]] = field(factory=deque)
     _edges: deque[tuple[float, float]] = field(factory=lambda: deque(maxlen=EDGES))
     _minute: tuple[float, float] = (-math.inf, math.inf)
     start: float = field(init=False)
@@ -142,7 +144,7 @@ class Bucket:
     def succeeded(self, call: object, now: float, *, sent_at: float, arrival: float, waited: bool) -> None:
         """It was answered, and not refused for its frequency."""
         self._unsent.discard(call)
-        self._accepted.append(now)
+        self._accepted.append((now, waited))
         self._lately(now)
         if self.episode is not None:
             if self.episode.scout is call:
@@ -166,7 +168,9 @@ class Bucket:
             return
         elif episode is None:
             self._cut(now)
-            episode = self.episode = Episode(now, arrival, self._lately(now))
+            served = self._lately(now)
+            pressed = 2 * sum(waited for _, waited in self._accepted) >= served > 0
+            episode = self.episode = Episode(now, arrival, served, pressed)
         self._pause = min(PAUSE_SECONDS_MAX, max(PAUSE_SECONDS_MIN, self.interval, 2 * self._pause))
         wait = self._pause * (1.0 + self.random.random() * PAUSE_JITTER)
         edge = self._until_edge(now) if episode.asked else None
@@ -221,7 +225,7 @@ class Bucket:
     def _cut(self, now: float) -> None:
         self._cut_at = now
         if math.isinf(self.rate):
-            span = min(MINUTE, max(10.0, now - self._accepted[0])) if self._accepted else MINUTE
+            span = min(MINUTE, max(10.0, now - self._accepted[0][0])) if self._accepted else MINUTE
             self.set_rate(max(0.5, self._lately(now) / span), now)
         else:
             overdue, old = self.tooth.overdue, self.rate
@@ -236,7 +240,7 @@ class Bucket:
 
     def _let_in(self, episode: Episode, now: float, arrival: float) -> None:
         shut = now - episode.began_at
-        if shut > 3.0 / self.rate:
+        if episode.pressed and shut > 3.0 / self.rate:
             served = self._lately(now) if shut < MINUTE else episode.served
             self.set_rate(min(self.rate, served / max(MINUTE, shut)), now)
         if not self._edges or arrival - self._edges[-1][1] > MINUTE / 2:
@@ -245,7 +249,7 @@ class Bucket:
 
     def _lately(self, now: float) -> int:
         """Calls that were accepted in the last minute."""
-        while self._accepted and self._accepted[0] <= now - MINUTE:
+        while self._accepted and self._accepted[0][0] <= now - MINUTE:
             self._accepted.popleft()
         return len(self._accepted)
 

@@ -234,6 +234,36 @@ def test_the_end_of_a_lease_does_not_depend_on_the_clock_of_its_holder() -> None
     assert judge(play(Schedule(301014, shape, steps, 61.8))) == []
 
 
+def test_a_listing_that_is_no_object_cannot_end_early() -> None:
+    faults = [step(20.0, "fault", name=name) for name in ("list_bare", "list_ends_early_silently")]
+    assert judge(played(create(12.0), *faults)) == []
+
+
+def test_a_few_refusals_in_a_row_of_whoever_asked_for_little_are_no_limit_of_a_few_calls_a_minute() -> None:
+    steps = (
+        step(1.2, "fault", name="new_machine_stops", provider="tensordock", reason="stoppeddisassociated", count=3),
+        create(9.694, "theme", OLD_DOCK),
+        create(17.775, "session-0", OLD_DOCK),
+        step(22.546, "crash", boundaries=43, down=8.17),
+        step(
+            46.5, "fault", name="rate_limited_after_effect", shape=1, retry_after="12", provider="tensordock", count=4
+        ),
+        step(49.5, "end", key="session-0"),
+        step(75.984, "appear", account=OLD_DOCK, tag="foreign", age=0.0, pick=34),
+    )
+    shape = Shape(accounts=(OLD_DOCK,), sweep=12.0, status_share=1.0, sightings=2, boot=7.2)
+    assert judge(play(Schedule(305768, shape, steps, 96.0))) == []
+
+
+def test_a_spacing_that_one_process_has_proven_is_known_to_the_next() -> None:
+    steps = (
+        create(9.98),
+        step(34.643, "fault", name="list_never_ends", provider="vastai", seconds=46.0),
+        step(73.994, "crash", boundaries=50, down=3.88),
+    )
+    assert judge(play(Schedule(310152, Shape(accounts=(VAST,), sweep=12.0, status_share=0.5), steps, 96.0))) == []
+
+
 def test_all_is_well_in_the_end_with_every_dialect_and_nothing_wrong_outside() -> None:
     for account in (VAST, DOCK, OLD_DOCK):
         ledger = played(create(12.0, account=account), step(50.0, "end", key="one"), account=account)

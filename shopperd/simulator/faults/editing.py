@@ -20,10 +20,10 @@ STATUS_KEY = {"vastai": "actual_status", "v2": "status", "v0": "status"}
 HTML = "<!doctype html><html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
 
 
-def edited(answer: Answer, change: Callable[[Any], Any]) -> Answer | None:
-    """The answer with its JSON changed; None if it is no good JSON answer or nothing came of it.
+def edited(answer: Answer, change: Callable[[dict[str, Any]], Any]) -> Answer | None:
+    """The answer with its JSON changed; None if it is no good answer with an object, or nothing came of it.
 
-    `change` gets the decoded content and answers the new one, or None.
+    `change` gets the decoded object and answers what comes in its place, or None.
     """
     if answer.status != 200 or answer.drop is not None:
         return None
@@ -31,7 +31,7 @@ def edited(answer: Answer, change: Callable[[Any], Any]) -> Answer | None:
         content = answer.json()
     except ValueError:
         return None
-    changed = change(content)
+    changed = change(content) if isinstance(content, dict) else None
     return None if changed is None else evolve(answer, body=json.dumps(changed).encode())
 
 

@@ -47,10 +47,11 @@ def polite_spacing(ledger: Ledger) -> Iterator[str]:
     A probe goes at most a bold step below what was accepted before, which every accepted call that had to wait loosens a little, and
     never far below what is published. The account's own limit is a rate, with two calls at once. What is spaced are arrivals, so that a call leaves sooner by what the one before was quicker.
     """
-    for (_, account), requests in _by_account(ledger).items():
+    proven_of: dict[str, dict[str, float]] = {}
+    for (_, account), requests in sorted(_by_account(ledger).items()):
         intervals = ledger.intervals.get(account, {})
         last: dict[str, list[Sent]] = {}
-        proven: dict[str, float] = {}
+        proven = proven_of.setdefault(account, {})  # the next process knows of it by the store
         for sent in requests:
             for kind, many in ((sent.operation, 1), ("shared", SHARED_BURST)):
                 before = last.setdefault(kind, [])
