@@ -132,6 +132,21 @@ def cost(charges: Iterable[Charge], tracks: Mapping[str, Track], until: datetime
     return sum(charge.usd(charge.started_at, counted_until(charge, tracks, until)) for charge in charges)
 
 
+def leaked(
+    charges: Iterable[Charge], tracks: Mapping[str, Track], leaking: Mapping[str, datetime], until: datetime
+) -> float:
+    """USD of what charges come to by that moment, that went into machines which nobody claims.
+
+    Args:
+        leaking: since when a machine is one of those, by its id.
+    """
+    return sum(
+        charge.usd(leaking[charge.instance_id], counted_until(charge, tracks, until))
+        for charge in charges
+        if charge.instance_id in leaking
+    )
+
+
 def counted_until(charge: Charge, tracks: Mapping[str, Track], until: datetime) -> datetime:
     """Until when a charge is counted. One that goes on for a machine that is missed: until that was last seen."""
     track = tracks.get(charge.instance_id)

@@ -324,7 +324,7 @@ class Track:
         sightings: complete snapshots in a row that held it, as far as that is counted.
         absences: complete snapshots in a row that began after it was last seen and did not hold it.
         kind, kind_sightings: the verdict that the newest complete snapshots agree on, and how many in a row do.
-        orphan_since: when the present verdict was first given.
+        orphan_since: when the present verdict was first given, or the last one of a machine that is gone.
         ever_seen: whether any listing ever held it (an id known only from a create's answer has not been seen).
         missed_at: when the newest complete snapshot before its first sight began, which did not hold it: it was made later.
         gone_at: when it was proven gone; the row stays as a tombstone.

@@ -811,7 +811,7 @@ def settle(account: Account, gone: Sequence[str], settings: Settings, now: datet
     """What follows from instances that a single read has just proven gone, after they were missed often enough."""
     tracks = dict(account.tracks)
     for id_ in gone:
-        tracks[id_] = evolve(tracks[id_], gone_at=now, kind=None, kind_sightings=0, orphan_since=None)
+        tracks[id_] = evolve(tracks[id_], gone_at=now, kind=None, kind_sightings=0)
     present = tuple(track.instance for track in tracks.values() if is_present(track))
     seen = Snapshot(account=account.name, provider="", instances=present, started_at=now, ended_at=now, complete=False)
     sessions = dict(account.sessions)

@@ -328,7 +328,7 @@ class Metrics:
         )
         self.orphan_cleanup_duration_seconds = self._histogram(
             "orphan_cleanup_duration_seconds",
-            "Time from an orphan's first sight until it was proven gone.",
+            "Time from when an orphan was first seen to be one until it was proven gone.",
             kind,
             _CLEANUP_BUCKETS,
         )
@@ -376,7 +376,10 @@ class Metrics:
             (*_ACCOUNT, "outcome"),
         )
         self.leaked_usd_total = self._counter(
-            "leaked_usd_total", "What orphans cost, from first seen to proven gone.", _ACCOUNT
+            "leaked_usd_total",
+            "What orphans have cost so far, from when they were first seen to be some; exempted ones are left out. If it grows, "
+            "see `shopperd orphans` for which.",
+            _ACCOUNT,
         )
 
     def _fleet_metrics(self) -> None:

@@ -1090,7 +1090,9 @@ def test_proof_wipes_the_verdict_and_is_noted_with_its_moment() -> None:
     condemned = track(instance("a", 1), absences=3, kind=OrphanKind.ENDED, kind_sightings=3, orphan_since=NOW)
     known = account(ENDED, tracks={"a": condemned, "b": track(instance("b", 1))}, jobs={"a": job("a"), "b": job("b")})
     seen = settle(known, ["a"], SETTINGS, LATER)
-    assert seen.tracks == (evolve(condemned, gone_at=LATER, kind=None, kind_sightings=0, orphan_since=None),)
+    assert seen.tracks == (evolve(condemned, gone_at=LATER, kind=None, kind_sightings=0),), (
+        "and since when it was one stays"
+    )
     assert seen.settled == (job("a", gone_at=LATER),)
 
 

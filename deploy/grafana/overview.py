@@ -116,7 +116,7 @@ COST = row(
     ),
     stat(
         "Leaked",
-        "What the orphans that went in the time shown had cost by then.",
+        "What orphans have cost in the time shown, also those that are still there.",
         "sum(increase(shopperd_leaked_usd_total{@account}[$__range]))",
         unit="currencyUSD",
         height=TALL,

@@ -8,7 +8,7 @@ import click
 
 from shopperd.cli import offered
 from shopperd.cli.options import as_json, client, paged
-from shopperd.cli.output import money, show_json, show_line, show_next, show_table
+from shopperd.cli.output import dollars, money, show_json, show_line, show_next, show_table
 
 
 def _show_orphans(rows: list[dict[str, Any]]) -> None:
@@ -24,6 +24,7 @@ def _show_orphans(rows: list[dict[str, Any]]) -> None:
             "STUCK": ("stuck", lambda stuck: "stuck" if stuck else ""),
             "FIRST SEEN": ("first_seen_at", str),
             "USD/H": ("price_per_hour", money),
+            "LEAKED": ("leaked_usd", dollars),
             "SESSION": ("session_id", lambda id_: id_ or ""),
         },
         rows,

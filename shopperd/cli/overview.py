@@ -130,7 +130,7 @@ def status(as_json: bool) -> None:
     held = sum(account["destroys_held"] for account in told["accounts"])
     show_line(
         f"burn {money(told['burn_per_hour'])} USD per hour; {dollars(told['cost_today_usd'])} USD today, "
-        f"{dollars(told['cost_month_usd'])} this month; {told['destroys_pending']} destroys pending, {held} held, "
+        f"{dollars(told['cost_month_usd'])} this month, {dollars(told['leaked_usd'])} leaked since the start; {told['destroys_pending']} destroys pending, {held} held, "
         f"{told['destroys_stuck']} stuck"
     )
     if told["destroys_stuck"]:

@@ -45,7 +45,8 @@ class AccountAtWork:
         problem: why the newest listing gave no complete snapshot, in one of a bounded set of words; "" if it did.
         detail: the same for people.
         shown: the counts that the gauges tell now, by what is counted: those that stay as they are need not be set again.
-        uncounted_usd: at most 0: what the counter of spent money has counted too much.
+        uncounted_usd: at most 0: what the counter of spent money has counted too much; `uncounted_leaked_usd`: that of leaked money.
+        leaked_usd: what orphans have cost since the start of the process, as its counter tells it.
         uncounted_since: when the newest look began that was counted, if counting failed since.
         missed: until when those machines were counted that listings miss, by their id: if they come back, it goes on from there.
         key: tells the credentials and the origin in force from all others, and nothing about them.
@@ -67,6 +68,8 @@ class AccountAtWork:
     balance_usd: float | None = None
     billed_per_hour: float = 0.0
     uncounted_usd: float = 0.0
+    uncounted_leaked_usd: float = 0.0
+    leaked_usd: float = 0.0
     uncounted_since: datetime | None = None
     missed: Mapping[str, datetime] = field(factory=dict)
     destroys_pending: int = 0

@@ -34,11 +34,13 @@ class Counted:
 
     Attributes:
         usd: since the look before. Below zero where that one had counted a machine for too long.
+        leaked_usd: what of it went into orphans since they were first seen to be some, except those that somebody exempted.
         per_hour: USD that the present machines are billed now; `unpriced`: how many of them have no known price.
         missed: until when the machines are counted that are billed and not there.
     """
 
     usd: float
+    leaked_usd: float
     per_hour: float
     unpriced: int
     missed: Mapping[str, datetime]
@@ -70,6 +72,11 @@ async def count_costs(context: Context, account: AccountAtWork, recorded: Record
     if account.uncounted_usd > 0:
         context.metrics.spent_usd_total.labels(**account.labels).inc(account.uncounted_usd)
         account.uncounted_usd = 0.0
+    account.uncounted_leaked_usd += counted.leaked_usd
+    if account.uncounted_leaked_usd > 0:
+        context.metrics.leaked_usd_total.labels(**account.labels).inc(account.uncounted_leaked_usd)
+        account.leaked_usd += account.uncounted_leaked_usd
+        account.uncounted_leaked_usd = 0.0
     account.billed_per_hour = counted.per_hour
     context.metrics.billed_usd_per_hour.labels(**account.labels).set(counted.per_hour)
     context.metrics.unpriced_instances.labels(**account.labels).set(counted.unpriced)
@@ -105,11 +112,14 @@ def record_costs(
     changed: list[Charge] = []
     new: dict[str, UUID | None] = {}
     missing: dict[str, datetime] = {}
-    back_usd = 0.0
+    leaking: dict[str, datetime] = {}
+    back_usd = back_leaked = 0.0
     priced: list[Charge] = []
     looked_away = look.is_blind
     per_hour, unpriced = 0.0, 0
     for id_, track in known.tracks.items():
+        if (since := _leaks_since(known, track)) is not None:
+            leaking[id_] = since
         if not is_present(track):
             if id_ in going_on and track.gone_at is None:
                 missing[id_] = track.last_seen_at
@@ -120,6 +130,8 @@ def record_costs(
         owner, charge = _owner(known, track.instance), going_on.get(id_)
         if charge is not None and id_ in missed:
             back_usd += charge.usd(missed[id_], before or at)
+            if since is not None:
+                back_leaked += charge.usd(max(missed[id_], since), before or at)
         if charge is not None and not looked_away and id_ not in replaced and charge.started_at <= at:
             machine = track.instance
             if charge.state is machine.state and charge.usd_per_hour == rate and charge.session_id == owner:
@@ -139,15 +151,36 @@ def record_costs(
         there = known.tracks.get(id_) or left.get(id_)
         if there is None or there.gone_at is not None:
             changed += costs.ended(charge, _end(conn, known.name, there, charge), blind_seconds)
+    tracks = {**known.tracks, **left}
+    leaking.update((id_, since) for id_, track in left.items() if (since := _leaks_since(known, track)) is not None)
+    leaked_before = costs.leaked(going_on.values(), tracks, leaking, before or at) if leaking else 0.0
     if not changed and not priced:
         hours = 0.0 if before is None else (at - before).total_seconds() / 3600
-        return Counted(per_hour * hours + back_usd, per_hour, unpriced, missing)
-    tracks = {**known.tracks, **left}
+        leaked_now = costs.leaked(going_on.values(), tracks, leaking, at) if leaking else 0.0
+        return Counted(
+            per_hour * hours + back_usd, leaked_now - leaked_before + back_leaked, per_hour, unpriced, missing
+        )
     told_before = costs.cost(going_on.values(), tracks, before or at)
     charges.save(conn, known.name, changed)
     over = [charge for charge in (*priced, *changed) if charge.ended_at is not None]
     told = [*charges.going_on(conn, known.name).values(), *over]
-    return Counted(costs.cost(told, tracks, at) - told_before + back_usd, per_hour, unpriced, missing)
+    leaked_now = costs.leaked(told, tracks, leaking, at)
+    return Counted(
+        costs.cost(told, tracks, at) - told_before + back_usd,
+        leaked_now - leaked_before + back_leaked,
+        per_hour,
+        unpriced,
+        missing,
+    )
+
+
+def _leaks_since(known: Account, track: Track) -> datetime | None:
+    """Since when nobody claims a machine. One that somebody exempted is there because a person wants it to be."""
+    if track.orphan_since is None or track.exempt:
+        return None
+    named = track.instance.session_id
+    session = None if named is None else known.sessions.get(named)
+    return None if session is not None and session.exempt else track.orphan_since
 
 
 def _left(conn: Connection, known: Account, going_on: Mapping[str, Charge]) -> dict[str, Track]:

@@ -118,7 +118,7 @@ async def _tell(context: Context, account: AccountAtWork, recorded: Recorded) ->
 
 
 def show_settled(context: Context, account: AccountAtWork, recorded: Recorded) -> None:
-    """Count what destroy jobs that are over have found and cost."""
+    """Count what destroy jobs that are over have done, and how long it took."""
     for job in recorded.observed.settled:
         log.info("destroy.verified", instance=job.instance_id, origin=str(job.origin))
         if job.kind is None or job.gone_at is None:
@@ -133,6 +133,3 @@ def show_settled(context: Context, account: AccountAtWork, recorded: Recorded) -
         context.metrics.orphan_cleanup_duration_seconds.labels(**account.labels, kind=str(job.kind)).observe(
             max(0.0, seconds)
         )
-        if track.instance.price_per_hour is not None:
-            leaked = max(0.0, seconds) / 3600 * track.instance.price_per_hour
-            context.metrics.leaked_usd_total.labels(**account.labels).inc(leaked)

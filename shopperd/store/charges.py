@@ -157,6 +157,17 @@ def settled_of_instances(conn: Connection, account: str, wanted: Collection[str]
     return found
 
 
+def over_of_instances(conn: Connection, account: str, wanted: Collection[str], since: datetime) -> list[Charge]:
+    """The charges of these machines that were over after that moment."""
+    found: list[Charge] = []
+    ids = list(wanted)
+    for start in range(0, len(ids), IDS_PER_QUERY):
+        of_these = (charges.c.account == account) & charges.c.instance_id.in_(ids[start : start + IDS_PER_QUERY])
+        query = sa.select(*_COLUMNS).where(of_these, charges.c.ended_at > since)
+        found += [Charge(*row) for row in conn.execute(query)]
+    return found
+
+
 def prune(conn: Connection, before: datetime, limit: int) -> int:
     """Delete up to `limit` charges that were over before that moment; the answer is how many."""
     key = sa.tuple_(*(charges.c[name] for name in _KEY))

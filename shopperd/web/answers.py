@@ -205,6 +205,7 @@ class OrphanAnswer:
     Attributes:
         hold_reason: the guard that it waits for, null if none holds it; `hold_detail` says the same in words.
         attempts, stuck: of its destroy: how often it was asked for, and whether a person should look at the machine.
+        leaked_usd: what it has cost since it was first seen to be an orphan.
     """
 
     account: str
@@ -215,6 +216,7 @@ class OrphanAnswer:
     first_seen_at: datetime
     sightings: int
     price_per_hour: float | None
+    leaked_usd: float
     hold_reason: HoldReason | None
     hold_detail: str | None
     attempts: int
@@ -365,8 +367,8 @@ def offer_answer(offer: Offer, age_seconds: float, stale: bool) -> OfferAnswer:
     return OfferAnswer(**told, age_seconds=age_seconds, stale=stale)
 
 
-def orphan_answer(orphan: Orphan) -> OrphanAnswer:
-    """An orphan of a plan."""
+def orphan_answer(orphan: Orphan, leaked_usd: float) -> OrphanAnswer:
+    """An orphan of a plan, and what it has cost."""
     track = orphan.track
     return OrphanAnswer(
         account=track.instance.account,
@@ -377,6 +379,7 @@ def orphan_answer(orphan: Orphan) -> OrphanAnswer:
         first_seen_at=track.first_seen_at,
         sightings=track.kind_sightings,
         price_per_hour=track.instance.price_per_hour,
+        leaked_usd=leaked_usd,
         hold_reason=orphan.hold,
         hold_detail=None if orphan.hold is None else reasons.HOLDS[orphan.hold].hold,
         attempts=orphan.attempts,

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from shopperd.costs import counted_until
 from shopperd.jobs.knowledge import last_complete_at
-from shopperd.model import Charge, Session
+from shopperd.model import Charge, Session, Track
 from shopperd.store import Store, charges, instances
 from shopperd.web.answers import Cost, CostAnswer, ListAnswer, answer
 from shopperd.web.door import API, DOOR
@@ -26,7 +26,7 @@ from shopperd.web.reading import Cursor, Limit, Word, read_query
 
 routes = web.RouteTableDef()
 
-EVER = datetime.min.replace(tzinfo=UTC)
+EVER, FOR_EVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 PIECE = 1000
 """Charges that are added up in one transaction: some hundredths of a second."""
 DIGITS = 6
@@ -130,6 +130,19 @@ def of_instances(conn: Connection, account: str, wanted: Collection[str]) -> Map
             usd[charge.instance_id] += charge.usd(EVER, until)
             rates[charge.instance_id] += charge.usd_per_hour or 0.0
     return {id_: Cost(round(usd[id_], DIGITS), rates[id_]) for id_ in wanted}
+
+
+def of_orphans(conn: Connection, account: str, wanted: Sequence[Track]) -> Mapping[str, float]:
+    """USD that these orphans have cost since they were first seen to be some, by instance id."""
+    since = {track.instance.id: track.orphan_since for track in wanted if track.orphan_since is not None}
+    usd = dict.fromkeys((track.instance.id for track in wanted), 0.0)
+    if not since:
+        return usd
+    over = charges.over_of_instances(conn, account, since, min(since.values()))
+    for charge, until in (*((charge, FOR_EVER) for charge in over), *_going_on(conn, account)):
+        if charge.instance_id in since:
+            usd[charge.instance_id] += charge.usd(since[charge.instance_id], until)
+    return {id_: round(value, DIGITS) for id_, value in usd.items()}
 
 
 def of_sessions(conn: Connection, wanted: Sequence[Session]) -> Mapping[UUID, Cost]:

@@ -11,7 +11,7 @@ from attrs import frozen
 from shopperd.jobs.context import AccountAtWork, Context
 from shopperd.jobs.sweep import sentence_of
 from shopperd.model import OrphanKind
-from shopperd.web.answers import ListAnswer, OrphanAnswer, answer, orphan_answer
+from shopperd.web.answers import ListAnswer, OrphanAnswer, answer
 from shopperd.web.door import API, DOOR, Door
 from shopperd.web.paging import Key, piece
 from shopperd.web.reading import Cursor, Limit, Word, read_query
@@ -73,9 +73,7 @@ async def list_orphans(request: web.Request) -> web.Response:
     door = request.app[DOOR]
     asked = read_query(request, OrphansQuery)
     found = [
-        orphan_answer(orphan)
-        for account in _chosen(door, asked.account)
-        for orphan in (await standing(door.context, account)).plan.orphans
+        orphan for account in _chosen(door, asked.account) for orphan in (await standing(door.context, account)).orphans
     ]
     page = piece(found, _order, "orphans", asked.limit, asked.cursor)
     return answer(ListAnswer(page.items, page.next))
@@ -107,6 +105,6 @@ async def _plan(context: Context, account: AccountAtWork) -> PlanAnswer:
         allowed=now.plan.allowed,
         observing_sweeps=now.observing,
         destroys=[PlannedDestroy(job.instance_id, job.session_id, job.kind, job.reason) for job in now.plan.destroys],
-        orphans=[orphan_answer(orphan) for orphan in now.plan.orphans],
+        orphans=now.orphans,
         notes=now.plan.notes,
     )

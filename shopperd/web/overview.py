@@ -77,6 +77,7 @@ class AccountAnswer:
         billed_per_hour: what its instances are billed in their present state; `burn_per_hour` is their whole price.
         cost_today_usd, cost_month_usd: what they have cost since the day and the month began, in UTC; null while the store
             does not answer.
+        leaked_usd: what orphans have cost since the start of the process, as `shopperd_leaked_usd_total` tells it.
         balance_usd: the credit left, where the provider tells it and the key may read it.
         balance_left_seconds: how long that lasts at what is billed now; null where that is not known, or without end.
     """
@@ -96,6 +97,7 @@ class AccountAnswer:
     billed_per_hour: float
     cost_today_usd: float | None
     cost_month_usd: float | None
+    leaked_usd: float
     destroys_pending: int
     destroys_held: int
     destroys_stuck: int
@@ -151,6 +153,7 @@ class StatusAnswer:
     billed_per_hour: float
     cost_today_usd: float | None
     cost_month_usd: float | None
+    leaked_usd: float
     destroys_pending: int
     destroys_stuck: int
     orphan_bound_seconds: float
@@ -188,6 +191,7 @@ async def status_of(door: Door) -> StatusAnswer:
         billed_per_hour=sum(account.billed_per_hour for account in accounts),
         cost_today_usd=_sum([account.cost_today_usd for account in accounts]),
         cost_month_usd=_sum([account.cost_month_usd for account in accounts]),
+        leaked_usd=sum(account.leaked_usd for account in accounts),
         destroys_pending=sum(account.destroys_pending for account in accounts),
         destroys_stuck=sum(account.destroys_stuck for account in accounts),
         orphan_bound_seconds=published_bound_seconds(context.settings),
@@ -247,6 +251,7 @@ async def _account(context: Context, account: AccountAtWork) -> AccountAnswer:
         billed_per_hour=account.billed_per_hour if now is None else now.billed_per_hour,
         cost_today_usd=spent[0],
         cost_month_usd=spent[1],
+        leaked_usd=account.leaked_usd,
         destroys_pending=account.destroys_pending if now is None else len(jobs),
         destroys_held=sum(job.hold is not None for job in jobs),
         destroys_stuck=account.destroys_stuck if now is None else sum(is_stuck(job, rules, at) for job in jobs),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import frozen
 from sqlalchemy import Connection
 
@@ -10,6 +12,8 @@ from shopperd.jobs.sweep import current_plan
 from shopperd.model import Track
 from shopperd.reconcile import Account, Plan
 from shopperd.sightings import is_present
+from shopperd.web import costs
+from shopperd.web.answers import OrphanAnswer, orphan_answer
 
 
 @frozen
@@ -18,11 +22,18 @@ class Standing:
 
     Attributes:
         observing: sweeps that still only look.
+        leaked: USD that each orphan of the plan has cost since it was first seen to be one.
     """
 
     known: Account
     plan: Plan
     observing: int
+    leaked: Mapping[str, float]
+
+    @property
+    def orphans(self) -> list[OrphanAnswer]:
+        """What should not be there, as a sweep would judge it now."""
+        return [orphan_answer(orphan, self.leaked[orphan.track.instance.id]) for orphan in self.plan.orphans]
 
     @property
     def present(self) -> list[Track]:
@@ -61,6 +72,7 @@ async def standing(context: Context, account: AccountAtWork) -> Standing:
             context.clock.now(),
             fresh=account.problem == "",
         )
-        return Standing(known, plan, observing)
+        leaked = costs.of_orphans(conn, account.name, [orphan.track for orphan in plan.orphans])
+        return Standing(known, plan, observing, leaked)
 
     return await context.store.run(read)

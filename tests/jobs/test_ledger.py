@@ -12,11 +12,22 @@ import structlog
 from attrs import evolve
 
 from shopperd.jobs.observer import look
-from shopperd.model import Charge, InstanceState, SessionState, Snapshot
-from shopperd.store import charges
+from shopperd.jobs.status import StatusJob
+from shopperd.model import (
+    Charge,
+    DestroyOrigin,
+    InstanceState,
+    OrphanKind,
+    Ownership,
+    SessionState,
+    Snapshot,
+    tag_of,
+)
+from shopperd.store import charges, instances
 from tests.jobs.desk import ACCOUNT, Desk, Marketplace, machine
 
 EVER = datetime.min.replace(tzinfo=UTC)
+NOBODY = UUID(int=99, version=4)
 
 
 def counted(desk: Desk) -> list[Charge]:
@@ -186,6 +197,94 @@ async def test_a_damaged_charge_is_told_and_is_no_reason_to_stop_acting(rented: 
         await watch(rented, 20)
     assert "costs.crashed" in [entry["event"] for entry in logs]
     assert (rented.at.instances, rented.store.problem, rented.context.no_right) == (1, None, "")
+
+
+def leaked(desk: Desk) -> float:
+    value = desk.context.metrics.registry.get_sample_value("shopperd_leaked_usd_total", desk.at.labels)
+    return value or 0.0
+
+
+@pytest.fixture
+async def forgotten(rented: Desk) -> Desk:
+    """Beside the machine that is rented, one with our tag that nobody knows, for as much."""
+    rented.market.machines["8"] = machine("8", tag_of(NOBODY), price_per_hour=3.6, started_at=rented.clock.now())
+    await watch(rented, 20)
+    return rented
+
+
+async def test_an_orphan_that_stands_leaks_from_when_it_was_first_seen(forgotten: Desk) -> None:
+    assert leaked(forgotten) == 0.0
+    await watch(forgotten, 1000)
+    assert leaked(forgotten) == pytest.approx(1.0)
+    assert spent(forgotten) == pytest.approx(2.04)
+
+
+async def test_a_machine_that_is_claimed_leaks_nothing(rented: Desk) -> None:
+    await watch(rented, 1000)
+    assert leaked(rented) == 0.0
+
+
+async def test_an_orphan_leaks_what_it_is_billed_in_its_state(forgotten: Desk) -> None:
+    await watch(forgotten, 1000)
+    running = forgotten.market.machines["8"]
+    forgotten.market.machines["8"] = evolve(running, state=InstanceState.STOPPED, billed_per_hour=0.36)
+    await watch(forgotten, 1000)
+    assert leaked(forgotten) == pytest.approx(1.1, abs=0.01)
+
+
+async def test_what_an_orphan_leaked_before_it_was_adopted_stays_counted_and_nothing_comes_after(
+    forgotten: Desk,
+) -> None:
+    await watch(forgotten, 1000)
+    session = forgotten.session(2, SessionState.RUNNING, instance_id="8")
+    forgotten.market.machines["8"] = evolve(
+        forgotten.market.machines["8"], tag=session.tag, session_id=session.id, ownership=Ownership.OURS
+    )
+    await watch(forgotten, 1000)
+    assert leaked(forgotten) == pytest.approx(1.0)
+
+
+async def test_an_orphan_that_somebody_exempts_leaks_no_more_until_that_ends(forgotten: Desk) -> None:
+    await watch(forgotten, 1000)
+    forgotten.store.run_sync(instances.set_exempt, ACCOUNT, "8", True)
+    await watch(forgotten, 1000)
+    assert leaked(forgotten) == pytest.approx(1.0)
+    forgotten.store.run_sync(instances.set_exempt, ACCOUNT, "8", False)
+    await watch(forgotten, 1000)
+    assert leaked(forgotten) == pytest.approx(2.0)
+
+
+async def test_an_orphan_leaks_on_while_the_daemon_is_down(forgotten: Desk) -> None:
+    await watch(forgotten, 1000)
+    forgotten.clock.advance(8980)
+    await watch(forgotten, 20)
+    assert leaked(forgotten) == pytest.approx(10.0)
+
+
+async def test_an_orphan_that_listings_miss_for_a_while_has_leaked_all_the_time(forgotten: Desk) -> None:
+    await watch(forgotten, 1000)
+    missed = forgotten.market.machines.pop("8")
+    await watch(forgotten, 100)
+    assert leaked(forgotten) == pytest.approx(1.0)
+    forgotten.market.machines["8"] = missed
+    await watch(forgotten, 20)
+    assert leaked(forgotten) == pytest.approx(1.12)
+
+
+async def test_an_orphan_that_is_gone_has_leaked_until_its_end_and_was_there_since_its_first_sight(
+    forgotten: Desk,
+) -> None:
+    await watch(forgotten, 1000)
+    forgotten.ask("8", origin=DestroyOrigin.VERDICT, kind=OrphanKind.UNKNOWN)
+    del forgotten.market.machines["8"]
+    job = StatusJob(forgotten.context, forgotten.at)
+    for _ in range(5):
+        forgotten.clock.advance(20)
+        await job.run()
+    assert leaked(forgotten) == pytest.approx(1.01), "half of the time until it was missed"
+    labels = {**forgotten.at.labels, "kind": "unknown"}
+    took = forgotten.context.metrics.registry.get_sample_value("shopperd_orphan_cleanup_duration_seconds_sum", labels)
+    assert took == 1060.0
 
 
 def _fail(_: sa.Connection) -> None:

@@ -1,16 +1,19 @@
 """Orphans and plans over HTTP."""
 
+from datetime import timedelta
+
 import pytest
 from attrs import evolve
 
 from shopperd.jobs.sweep import observing_key
-from shopperd.store import destroys, events, meta
+from shopperd.model import Charge, InstanceState
+from shopperd.store import charges, destroys, events, meta
 from tests.web.conftest import Client
 from tests.web.deployment import Deployment
 
 FIELDS = {
     *("account", "instance_id", "session_id", "kind", "phase", "first_seen_at", "sightings", "price_per_hour"),
-    *("hold_reason", "hold_detail", "attempts", "stuck"),
+    *("hold_reason", "hold_detail", "attempts", "stuck", "leaked_usd"),
 }
 
 
@@ -38,6 +41,19 @@ async def test_orphans_are_listed_with_phase_and_hold(client: Client, ripe: Depl
     ]
     assert document["items"][0]["sightings"] == 3
     assert document["next"] is None
+
+
+async def test_an_orphan_tells_what_it_has_cost_since_it_was_seen_to_be_one(client: Client, ripe: Deployment) -> None:
+    now = ripe.clock.now()
+    begin, turn = now - timedelta(hours=2), now - timedelta(minutes=30)
+    dear = Charge("main", "vastai", "8", begin, None, InstanceState.RUNNING, 2.0)
+    ripe.store.run_sync(
+        charges.save, "main", [evolve(dear, ended_at=turn), evolve(dear, started_at=turn, usd_per_hour=1.0)]
+    )
+    ripe.store.run_sync(meta.put, "complete:main", [now.isoformat()])
+    document = await (await client.get("/api/v1/orphans")).json()
+    told = {item["instance_id"]: item["leaked_usd"] for item in document["items"]}
+    assert told == {"8": 1.5, "7": 0.0, "9": 0.0}, "it is one for an hour"
 
 
 async def test_a_stuck_destroy_is_told_with_its_orphan(client: Client, ripe: Deployment) -> None:

@@ -75,7 +75,7 @@ class TestWhatIsShown:
         deployment.track("8", price_per_hour=1.5)
         unknown(deployment, price_per_hour=0.25)
         deployment.event("orphan.detected", account="main", instance_id="7")
-        deployment.context.metrics.leaked_usd_total.labels(account="main", provider="vastai").inc(1.234)
+        deployment.context.accounts["main"].leaked_usd = 1.234
         deployment.clock.advance(3661)
         page = await get(client)
         for told in ("Burn, USD per hour 2.500", "Orphans, USD per hour 0.250", "Leaked since the start, USD 1.23"):

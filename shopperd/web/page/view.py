@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from attrs import frozen
@@ -11,8 +11,7 @@ from sqlalchemy import Connection
 from shopperd.model import Event, OrphanPhase, SessionState
 from shopperd.reconcile import Orphan
 from shopperd.store import StoreError, events, instances, sessions
-from shopperd.telemetry import Metrics
-from shopperd.web.answers import InstanceAnswer, OrphanAnswer, orphan_answer
+from shopperd.web.answers import InstanceAnswer, OrphanAnswer
 from shopperd.web.door import Door
 from shopperd.web.instances import told_of
 from shopperd.web.overview import StatusAnswer, status_of
@@ -45,7 +44,6 @@ class View:
     """Everything on the page.
 
     Attributes:
-        leaked: by account, what orphans that are gone have cost since the start of the process, in USD.
         complete: whether the store answered.
     """
 
@@ -56,39 +54,33 @@ class View:
     machines: Sequence[Machine]
     more_machines: bool
     events: Sequence[Event]
-    leaked: Mapping[str, float]
     at: datetime
     complete: bool
-
-    @property
-    def leaked_usd(self) -> float:
-        """Of all accounts."""
-        return sum(self.leaked.values())
 
 
 async def view_of(door: Door) -> View:
     """The page's content now."""
     context = door.context
     status = await status_of(door)
-    found: list[Orphan] = []
+    found: list[tuple[Orphan, OrphanAnswer]] = []
     machines: list[Machine] = []
     more, trail, complete = False, list[Event](), True
     try:
         for account in tuple(context.accounts.values()):
-            found += (await standing(context, account)).plan.orphans
+            now = await standing(context, account)
+            found += zip(now.plan.orphans, now.orphans, strict=True)
         machines, more, trail = await context.store.run(_read)
     except StoreError:
         complete = False
-    found.sort(key=lambda orphan: -_price(orphan))
+    found.sort(key=lambda one: -_price(one[0]))
     return View(
         status=status,
-        orphans=[_waiting(orphan) for orphan in found[:ORPHANS_MAX]],
+        orphans=[_waiting(orphan, told) for orphan, told in found[:ORPHANS_MAX]],
         more_orphans=max(0, len(found) - ORPHANS_MAX),
-        orphans_usd_per_hour=sum(map(_price, found)),
+        orphans_usd_per_hour=sum(_price(orphan) for orphan, _ in found),
         machines=machines,
         more_machines=more,
         events=trail,
-        leaked=_leaked(context.metrics, [account.name for account in status.accounts]),
         at=context.clock.now(),
         complete=complete,
     )
@@ -98,9 +90,9 @@ def _price(orphan: Orphan) -> float:
     return orphan.track.instance.price_per_hour or 0.0
 
 
-def _waiting(orphan: Orphan) -> Waiting:
+def _waiting(orphan: Orphan, told: OrphanAnswer) -> Waiting:
     going = orphan.phase is OrphanPhase.DESTROYING
-    return Waiting(orphan_answer(orphan), acts_on(condemned=True, going=going, exempt=orphan.track.exempt))
+    return Waiting(told, acts_on(condemned=True, going=going, exempt=orphan.track.exempt))
 
 
 def _read(conn: Connection) -> tuple[list[Machine], bool, list[Event]]:
@@ -111,13 +103,3 @@ def _read(conn: Connection) -> tuple[list[Machine], bool, list[Event]]:
         Machine(machine, owners[machine.session_id].state if machine.session_id in owners else None) for machine in told
     ]
     return rows, page.next is not None, events.page(conn, limit=EVENTS_MAX, newest_first=True)
-
-
-def _leaked(metrics: Metrics, accounts: Sequence[str]) -> dict[str, float]:
-    """From the counter that Prometheus gets, so that both tell the same."""
-    leaked = dict.fromkeys(accounts, 0.0)
-    for family in metrics.leaked_usd_total.collect():
-        for sample in family.samples:
-            if sample.name.endswith("_total") and sample.labels["account"] in leaked:
-                leaked[sample.labels["account"]] += sample.value
-    return leaked
