@@ -13,7 +13,7 @@ from shopperd.cli.output import dollars, seconds, show_json, show_next, show_tab
 @click.option("--by", type=click.Choice(["account", "session", "instance"]), default="account", show_default=True)
 @click.option("--account", shell_complete=offered.accounts)
 @click.option("--session", help="Of this session alone.")
-@click.option("--since", help="A time with its zone; the beginning of this month (UTC) if left out.")
+@click.option("--since", help="A time with its zone; the beginning of the month of --until (UTC) if left out.")
 @click.option("--until", help="A time with its zone; now if left out.")
 @paged
 @as_json

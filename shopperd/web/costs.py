@@ -22,7 +22,7 @@ from shopperd.store import Store, charges, instances
 from shopperd.web.answers import Cost, CostAnswer, ListAnswer, answer
 from shopperd.web.door import API, DOOR
 from shopperd.web.paging import piece
-from shopperd.web.reading import Cursor, Limit, Word, read_query
+from shopperd.web.reading import Cursor, Limit, Word, check_range, read_query
 
 routes = web.RouteTableDef()
 
@@ -46,7 +46,7 @@ class CostsQuery:
     """Which costs to add up, and by what.
 
     Attributes:
-        since: the beginning of this month (UTC) if it is not given; `until`: now.
+        since: the beginning of the month of `until` (UTC) if it is not given; `until`: now.
     """
 
     by: By = By.ACCOUNT
@@ -96,9 +96,10 @@ async def list_costs(request: web.Request) -> web.Response:
     """What was spent in a time, by account, session or instance; traffic is not counted."""
     asked = read_query(request, CostsQuery)
     context = request.app[DOOR].context
-    now = context.clock.now()
-    since = start_of_month(now) if asked.since is None else asked.since
-    rows = await _rows(context.store, asked, since, now if asked.until is None else asked.until)
+    check_range(asked.since, asked.until)
+    until = context.clock.now() if asked.until is None else asked.until
+    since = start_of_month(until) if asked.since is None else asked.since
+    rows = await _rows(context.store, asked, since, until)
     page = piece(rows, _key, f"costs:{asked.by}", asked.limit, asked.cursor)
     return answer(ListAnswer[CostAnswer](page.items, page.next))
 

@@ -31,7 +31,7 @@ from shopperd.web.answers import (
 from shopperd.web.door import API, DOOR
 from shopperd.web.health import LATE_INTERVALS, LATE_SECONDS
 from shopperd.web.paging import cut, read_key
-from shopperd.web.reading import Cursor, Limit, Word, read_query
+from shopperd.web.reading import Cursor, Limit, Word, check_range, read_query
 
 routes = web.RouteTableDef()
 
@@ -124,6 +124,7 @@ async def list_prices(request: web.Request) -> web.Response:
     """What GPUs cost each time that a market was read, oldest first."""
     context = request.app[DOOR].context
     asked = read_query(request, HistoryQuery)
+    check_range(asked.since, asked.until)
     until = asked.until if asked.until is not None else context.clock.now() + timedelta(seconds=1)
     accounts = None
     if asked.account is not None or asked.provider is not None:

@@ -108,6 +108,18 @@ def read_query(request: web.Request, cls: type[R]) -> R:
     return _structure(raw, cls, "query", faults)
 
 
+def check_range(since: datetime | None, until: datetime | None) -> None:
+    """See that a time that was asked for does not end before it begins. Where one end is left out it is chosen to fit.
+
+    Raises:
+        Malformed: it does.
+    """
+    if since is not None and until is not None and since > until:
+        raise Malformed(
+            [Fault(_place("query", "until"), "must not be earlier than `since`: no time lies between them")]
+        )
+
+
 async def read_json(request: web.Request) -> dict[str, object]:
     """The body of a request as a JSON object; without a body, an empty one.
 

@@ -91,6 +91,21 @@ async def test_a_time_in_which_nothing_was_rented_cost_nothing(client: Client, s
     assert await told(client, "since=2020-01-01T00:00:00Z&until=2020-02-01T00:00:00Z") == []
 
 
+async def test_a_time_that_ends_before_it_begins_is_refused(client: Client, spent: datetime) -> None:
+    response = await client.get(f"{COSTS}?since=2026-11-02T00:00:00Z&until=2026-11-01T00:00:00Z")
+    assert response.status == 400
+    (fault,) = (await response.json())["errors"]
+    assert (fault["place"], "earlier than `since`" in fault["detail"]) == ("query.until", True)
+
+
+async def test_an_end_alone_means_the_month_up_to_it(client: Client, spent: datetime) -> None:
+    until = spent + timedelta(hours=1)
+    month = until.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    dock_and_main = await told(client, f"until={until.isoformat()}".replace("+00:00", "Z"))
+    assert {row["since"] for row in dock_and_main} == {f"{month:%Y-%m-%dT%H:%M:%SZ}"}
+    assert await told(client, "until=2020-01-01T00:00:00Z") == []
+
+
 async def test_pages_follow_one_another(client: Client, spent: datetime) -> None:
     seen, cursor = [], ""
     for _ in range(3):
