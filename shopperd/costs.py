@@ -1,7 +1,7 @@
 """What a look at an account adds to what its machines have cost. Pure, and for accounts alone: no destroy is decided by it.
 
-Between two looks nobody knows when something changed: half of the time counts as before, half as after. Where there was no
-look for long (the daemon was down, the provider away), all of it counts as the later look shows it, and is an estimate.
+Between two looks nobody knows when something changed: half of the time counts as before, half as after, so that over many changes
+too much and too little come out even. Where there was no look for long (the daemon was down, the provider away), it is an estimate.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from attrs import evolve, frozen
 
 from shopperd.model import Charge, Instance, Track
 from shopperd.sightings import is_present
+
+LINGERS_SECONDS = 60.0
+"""So long a machine may still be listed after its destroy was accepted, though it costs nothing any more. TensorDock needs some seconds."""
 
 BLIND_SECONDS = 900.0
 """A machine may be stopped and started within that time without being seen; what is longer is told as an estimate."""
@@ -57,10 +60,11 @@ class End:
 
     @property
     def at(self) -> datetime:
-        """When its costs ended: at the accepted destroy, else in the middle."""
+        """When its costs ended: at the accepted destroy, or when it was last seen right after that, else in the middle."""
         missed_at = max(self.seen_at, self.missed_at)
-        if self.accepted_at is not None and self.seen_at <= self.accepted_at <= missed_at:
-            return self.accepted_at
+        lingers = timedelta(seconds=LINGERS_SECONDS)
+        if self.accepted_at is not None and self.seen_at - lingers <= self.accepted_at <= missed_at:
+            return max(self.seen_at, self.accepted_at)
         return self.seen_at + (missed_at - self.seen_at) / 2
 
 
@@ -77,13 +81,20 @@ def charge_of(machine: Instance, owner: UUID | None, started_at: datetime) -> Ch
     )
 
 
-def begun(track: Track, owner: UUID | None, look: Look, newest_end: datetime | None) -> list[Charge]:
+def begun(
+    track: Track, owner: UUID | None, look: Look, newest_end: datetime | None, asked_at: datetime | None = None
+) -> list[Charge]:
     """The charges of a machine that had none that goes on.
 
     It costs from its start, where that is told, but not from before its account was first looked at; one that came back,
     from when it was seen again.
+
+    Args:
+        asked_at: when it was asked for, if it was here. Where its start is not told it costs from then, if the look before was earlier.
     """
     told = track.instance.started_at
+    if told is None and asked_at is not None and (look.before is None or look.before <= asked_at):
+        told = asked_at
     start = look.middle if track.first_seen_at >= look.at else track.first_seen_at
     if newest_end is None:
         start = max(look.since, start if told is None else told)
@@ -107,11 +118,18 @@ def followed(charge: Charge, track: Track, owner: UUID | None, look: Look, *, re
         return [evolve(charge, ended_at=charge.started_at), now]
     same = not replaced and _tells_the_same(charge, now)
     if look.is_blind and look.before is not None and charge.started_at < look.before:
-        return [
-            evolve(charge, ended_at=look.before),
-            evolve(now, started_at=look.before, ended_at=look.at, estimated=True),
-            now,
+        unseen = evolve(now, started_at=look.before, ended_at=look.at, estimated=True)
+        halves = [
+            evolve(
+                unseen,
+                ended_at=look.middle,
+                state=charge.state,
+                usd_per_hour=charge.usd_per_hour,
+                session_id=charge.session_id,
+            ),
+            evolve(unseen, started_at=look.middle),
         ]
+        return [evolve(charge, ended_at=look.before), *([unseen] if same else halves), now]
     if same:
         return []
     turn = max(look.middle, charge.started_at)

@@ -374,7 +374,8 @@ class DestroyJob:
         id: 0 until the store has numbered it.
         kind: of the orphan, for a verdict.
         attempts: requests sent so far.
-        accepted_at: when the provider last said yes; a claim that listings have yet to verify.
+        accepted_at: when the provider last said yes; a claim that listings have yet to verify. That it knows no such machine any
+            more is a yes where none was before.
         hold: the guard that stopped the newest try, None if none did.
     """
 

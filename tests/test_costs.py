@@ -70,10 +70,15 @@ def test_another_session_pays_from_its_own_look_on() -> None:
     assert (before.session_id, after.session_id) == (OWNER, other)
 
 
-def test_a_long_time_without_a_look_counts_as_the_next_look_shows_it_and_is_an_estimate() -> None:
+def test_a_change_in_a_long_time_without_a_look_is_taken_to_be_half_way_too_and_all_of_it_is_an_estimate() -> None:
     found = followed(charge(), track(price_per_hour=7.2), OWNER, look(10_000, 80))
+    assert spans(found) == [(0, 80, False), (80, 5040, True), (5040, 10_000, True), (10_000, None, False)]
+    assert [one.usd_per_hour for one in found] == [3.6, 3.6, 7.2, 7.2]
+
+
+def test_a_long_time_without_a_look_in_which_nothing_changed_is_one_estimate() -> None:
+    found = followed(charge(), track(), OWNER, look(10_000, 80))
     assert spans(found) == [(0, 80, False), (80, 10_000, True), (10_000, None, False)]
-    assert [one.usd_per_hour for one in found] == [3.6, 7.2, 7.2]
 
 
 def test_a_short_time_without_a_look_is_no_estimate() -> None:
@@ -90,6 +95,15 @@ def test_a_new_machine_costs_from_its_start() -> None:
 
 def test_a_new_machine_of_no_known_start_costs_from_half_way_between_two_looks() -> None:
     assert spans(begun(track(100), OWNER, look(100, 80), None)) == [(90, None, False)]
+
+
+@pytest.mark.parametrize(("asked", "began"), [(82, 82), (79, 90), (101, 100)])
+def test_a_machine_that_was_asked_for_since_the_look_before_costs_from_then(asked: float, began: float) -> None:
+    assert spans(begun(track(100), OWNER, look(100, 80), None, at(asked))) == [(began, None, False)]
+
+
+def test_a_start_that_is_told_counts_more_than_when_it_was_asked_for() -> None:
+    assert spans(begun(track(100, started_at=at(85)), OWNER, look(100, 80), None, at(81))) == [(85, None, False)]
 
 
 def test_what_a_machine_cost_before_its_account_was_watched_is_not_counted() -> None:
@@ -109,7 +123,11 @@ def test_an_accepted_destroy_ends_the_costs() -> None:
     assert spans(ended(charge(), End(at(100), at(120), accepted_at=at(103)))) == [(0, 103, False)]
 
 
-@pytest.mark.parametrize("accepted", [None, 40, 130])
+def test_a_machine_that_is_listed_for_a_moment_after_its_destroy_costs_until_it_was_seen() -> None:
+    assert spans(ended(charge(), End(at(100), at(120), accepted_at=at(97)))) == [(0, 100, False)]
+
+
+@pytest.mark.parametrize("accepted", [None, 39, 130])
 def test_without_one_they_end_half_way_between_two_looks(accepted: float | None) -> None:
     end = End(at(100), at(120), None if accepted is None else at(accepted))
     assert spans(ended(charge(), end)) == [(0, 110, False)]

@@ -367,6 +367,8 @@ def record_answer(
     current = destroys.get(conn, job.id)
     if current is None:
         return
+    if outcome == "not_found":  # it was gone by then: the yes before that stands, for its costs ended with it
+        accepted_at = current.accepted_at or accepted_at
     destroys.update(conn, evolve(current, accepted_at=accepted_at or current.accepted_at, last_error=error))
     kind = "destroy.accepted" if accepted_at is not None else "destroy.failed"
     append(

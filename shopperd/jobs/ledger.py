@@ -17,7 +17,7 @@ from shopperd import costs
 from shopperd.costs import BLIND_SECONDS, End, Look
 from shopperd.jobs.context import AccountAtWork, Context, log
 from shopperd.jobs.knowledge import Recorded, complete_starts
-from shopperd.model import Charge, Instance, Track
+from shopperd.model import Charge, CreateOutcome, Instance, Track
 from shopperd.reconcile import Account
 from shopperd.sightings import is_present
 from shopperd.store import StoreError, charges, destroys, instances, meta
@@ -145,7 +145,7 @@ def record_costs(
         changed += costs.followed(charge, track, owner, look, replaced=id_ in replaced)
     ends = charges.newest_ends(conn, known.name, new) if new else {}
     for id_, owner in new.items():
-        changed += costs.begun(known.tracks[id_], owner, look, ends.get(id_))
+        changed += costs.begun(known.tracks[id_], owner, look, ends.get(id_), _asked_at(known, id_))
     left = _left(conn, known, going_on)
     for id_, charge in going_on.items():
         there = known.tracks.get(id_) or left.get(id_)
@@ -195,6 +195,12 @@ def _owner(known: Account, machine: Instance) -> UUID | None:
     if bound is not None and (bound.state.live or machine.session_id is None):
         return bound.id
     return machine.session_id
+
+
+def _asked_at(known: Account, id_: str) -> datetime | None:
+    """When the machine was asked for, if shopperd rented it."""
+    bound = known.bindings.get(id_)
+    return None if bound is None or bound.create_outcome is CreateOutcome.NONE else bound.created_at
 
 
 def _since(conn: Connection, account: str, at: datetime) -> datetime:

@@ -8,7 +8,7 @@ from shopperd.jobs.context import AccountAtWork, Context, Report, log
 from shopperd.jobs.knowledge import Recorded, record_contradiction, record_details, record_gone
 from shopperd.jobs.ledger import count_costs
 from shopperd.jobs.observer import look, show_settled
-from shopperd.model import Instance, Ownership, SessionState, Snapshot
+from shopperd.model import Instance, InstanceState, Ownership, SessionState, Snapshot
 from shopperd.providers.contract import AuthFailed, InstanceNotFound, ProviderError, RateLimited
 from shopperd.sightings import is_present
 
@@ -138,7 +138,13 @@ class StatusJob:
             del self._priced_in[id_]
 
     def _has_turned(self, instance: Instance) -> bool:
-        """Whether a machine is in another state than when its price was read. After a start it is taken to be in the same."""
+        """Whether a machine is in another state than when its price was read.
+
+        After a start it is taken to be in the same, but not a stopped one of which nothing is known but its full price: it may have
+        been stopped while nobody looked, and be billed for its disk alone.
+        """
+        if instance.id not in self._priced_in and instance.state is InstanceState.STOPPED:
+            return instance.billed_per_hour is None
         return self._priced_in.setdefault(instance.id, instance.provider_state) != instance.provider_state
 
     def _is_due(self, id_: str) -> bool:

@@ -9,7 +9,7 @@ from attrs import evolve
 from structlog.testing import capture_logs
 
 from shopperd.attempts import FREE_ATTEMPTS, HOUR_SECONDS, attempts_per_hour, repeats_per_hour
-from shopperd.jobs.destroys import DestroysJob
+from shopperd.jobs.destroys import DestroysJob, record_answer
 from shopperd.jobs.knowledge import FROZEN_KEY
 from shopperd.model import DestroyOrigin, HoldReason, OrphanKind
 from shopperd.providers.contract import Refused
@@ -60,6 +60,26 @@ async def test_a_machine_that_goes_away_is_asked_for_once(desk: Desk) -> None:
     await work(desk, 600)
     assert len(desk.market.asked) == 1
     assert stuck(desk) == 0
+
+
+@pytest.mark.parametrize(("before", "after"), [("ok", 0.0), ("timeout", 60.0)])
+async def test_a_machine_that_is_not_there_any_more_went_with_the_yes_before_if_there_was_one(
+    desk: Desk, before: str, after: float
+) -> None:
+    job, begin = desk.over(7), desk.clock.now()
+    yes = begin if before == "ok" else None
+    desk.store.run_sync(record_answer, job, before, yes, None, begin)
+    desk.clock.advance(60)
+    desk.store.run_sync(record_answer, job, "not_found", desk.clock.now(), "there is no 7", desk.clock.now())
+    assert desk.job("7").accepted_at == begin + timedelta(seconds=after)
+
+
+async def test_a_second_yes_counts_as_the_machine_was_still_there(desk: Desk) -> None:
+    job, begin = desk.over(7), desk.clock.now()
+    desk.store.run_sync(record_answer, job, "ok", begin, None, begin)
+    later = begin + timedelta(seconds=60)
+    desk.store.run_sync(record_answer, job, "ok", later, None, later)
+    assert desk.job("7").accepted_at == later
 
 
 async def test_a_machine_that_stays_is_asked_for_ever_more_slowly_and_without_end(desk: Desk) -> None:
