@@ -7,7 +7,7 @@ makes up for one that was left out. A machine that costs what it did before cost
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from attrs import evolve, frozen
@@ -16,12 +16,15 @@ from sqlalchemy import Connection
 from shopperd import costs
 from shopperd.costs import BLIND_SECONDS, End, Look
 from shopperd.jobs.context import AccountAtWork, Context, log
-from shopperd.jobs.knowledge import Recorded, complete_starts
-from shopperd.model import Charge, CreateOutcome, Instance, Track
+from shopperd.jobs.knowledge import Recorded, complete_starts, last_complete_at
+from shopperd.model import Charge, CreateOutcome, Instance, InstanceState, Track
 from shopperd.reconcile import Account
 from shopperd.sightings import is_present
 from shopperd.store import StoreError, charges, destroys, instances, meta
 from shopperd.store.columns import UnreadableValueError
+
+TURN_TIME = timedelta(days=7)
+"""A price that is read alone comes soon after a turn; what is older than that is not counted anew."""
 
 
 class UnreadableCosts(Exception):
@@ -80,6 +83,34 @@ async def count_costs(context: Context, account: AccountAtWork, recorded: Record
     account.billed_per_hour = counted.per_hour
     context.metrics.billed_usd_per_hour.labels(**account.labels).set(counted.per_hour)
     context.metrics.unpriced_instances.labels(**account.labels).set(counted.unpriced)
+
+
+async def count_turn(context: Context, account: AccountAtWork, read: Instance) -> None:
+    """Count a machine at the price that a single read tells of its present state, since it has turned to that. Failures cost no more."""
+    try:
+        account.uncounted_usd += await context.store.run(record_turn, account.name, read)
+    except StoreError:
+        return
+    except Exception:
+        log.exception("costs.crashed")
+
+
+def record_turn(conn: Connection, account: str, read: Instance) -> float:
+    """See `count_turn`; USD that this adds to what was counted, mostly below zero."""
+    charge, looked_at = charges.going_on(conn, account).get(read.id), last_complete_at(conn, account)
+    rate = read.rate_per_hour
+    if charge is None or looked_at is None or rate is None or charge.usd_per_hour in (None, rate):
+        return 0.0
+    turn = [charge]
+    for older in reversed(charges.over_of_instances(conn, account, [read.id], charge.started_at - TURN_TIME)):
+        if older.ended_at != turn[-1].started_at or _terms(older) != _terms(charge):
+            break
+        turn.append(older)
+    after = [evolve(one, usd_per_hour=rate) for one in turn]
+    charges.save(conn, account, after)
+    return sum(one.usd(one.started_at, looked_at) for one in after) - sum(
+        one.usd(one.started_at, looked_at) for one in turn
+    )
 
 
 def record_costs(
@@ -195,6 +226,10 @@ def _owner(known: Account, machine: Instance) -> UUID | None:
     if bound is not None and (bound.state.live or machine.session_id is None):
         return bound.id
     return machine.session_id
+
+
+def _terms(charge: Charge) -> tuple[InstanceState, float | None]:
+    return charge.state, charge.usd_per_hour
 
 
 def _asked_at(known: Account, id_: str) -> datetime | None:

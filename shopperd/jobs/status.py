@@ -6,7 +6,7 @@ from attrs import define, field
 
 from shopperd.jobs.context import AccountAtWork, Context, Report, log
 from shopperd.jobs.knowledge import Recorded, record_contradiction, record_details, record_gone
-from shopperd.jobs.ledger import count_costs
+from shopperd.jobs.ledger import count_costs, count_turn
 from shopperd.jobs.observer import look, show_settled
 from shopperd.model import Instance, InstanceState, Ownership, SessionState, Snapshot
 from shopperd.providers.contract import AuthFailed, InstanceNotFound, ProviderError, RateLimited
@@ -134,6 +134,8 @@ class StatusJob:
             else:  # it has turned meanwhile, or is called otherwise where it is read alone
                 self._later(instance.id)
             await self.context.store.run(record_details, self.at.name, looked)
+            if looked.provider_state == instance.provider_state:
+                await count_turn(self.context, self.at, looked)
         for id_ in [id_ for id_ in self._priced_in if id_ not in known.account.tracks]:
             del self._priced_in[id_]
 

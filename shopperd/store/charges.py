@@ -158,12 +158,12 @@ def settled_of_instances(conn: Connection, account: str, wanted: Collection[str]
 
 
 def over_of_instances(conn: Connection, account: str, wanted: Collection[str], since: datetime) -> list[Charge]:
-    """The charges of these machines that were over after that moment."""
+    """The charges of these machines that were over after that moment, oldest first."""
     found: list[Charge] = []
     ids = list(wanted)
     for start in range(0, len(ids), IDS_PER_QUERY):
         of_these = (charges.c.account == account) & charges.c.instance_id.in_(ids[start : start + IDS_PER_QUERY])
-        query = sa.select(*_COLUMNS).where(of_these, charges.c.ended_at > since)
+        query = sa.select(*_COLUMNS).where(of_these, charges.c.ended_at > since).order_by(charges.c.ended_at)
         found += [Charge(*row) for row in conn.execute(query)]
     return found
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 import structlog
 from attrs import evolve
 
+from shopperd.jobs.ledger import count_turn
 from shopperd.jobs.observer import look
 from shopperd.jobs.status import StatusJob
 from shopperd.model import (
@@ -197,6 +198,23 @@ async def test_a_damaged_charge_is_told_and_is_no_reason_to_stop_acting(rented: 
         await watch(rented, 20)
     assert "costs.crashed" in [entry["event"] for entry in logs]
     assert (rented.at.instances, rented.store.problem, rented.context.no_right) == (1, None, "")
+
+
+async def test_a_price_that_is_read_after_a_turn_counts_since_the_turn(rented: Desk) -> None:
+    await watch(rented, 1000)
+    running = rented.market.machines["7"]
+    stopped = evolve(running, state=InstanceState.STOPPED)
+    rented.market.machines["7"] = stopped
+    rented.clock.advance(1980)
+    await watch(rented, 20)
+    told = evolve(stopped, billed_per_hour=0.036)
+    rented.market.machines["7"] = told
+    await count_turn(rented.context, rented.at, told)
+    assert usd(rented) == pytest.approx(1.0 + 1.0 + 0.01), "half of the time that nobody looked it still ran"
+    await watch(rented, 1000)
+    assert usd(rented) == pytest.approx(2.02)
+    await watch(rented, 200_000, every=1000)
+    assert spent(rented) == pytest.approx(usd(rented)), "what was counted too much is taken off what comes"
 
 
 def leaked(desk: Desk) -> float:
