@@ -227,6 +227,7 @@ class Metrics:
             self.billed_usd_per_hour,
             self.spent_usd_total,
             self.unpriced_instances,
+            self.unreadable_charges,
             self.leaked_usd_total,
             self.account_owned,
         ):
@@ -441,6 +442,12 @@ class Metrics:
             "The gap of a restart is made up for.",
             _ACCOUNT,
         )
+        self.unreadable_charges = self._gauge(
+            "unreadable_charges",
+            "Charges in the store that cannot be read and are left out of what is told of costs. Above 0 the store was damaged: see "
+            "charge.unreadable in the log, and put a backup back if more is.",
+            _ACCOUNT,
+        )
         self.unpriced_instances = self._gauge(
             "unpriced_instances",
             "Instances whose price is not known, so that they are in no sum of money until it is. If it stays, look at them "
@@ -481,7 +488,7 @@ class Metrics:
         )
         self.hook_pending = self._gauge(
             "hook_pending",
-            "Events that wait to be sent to a hook; at most 1000 are counted. If it grows, look for hook.failed in the log.",
+            "Events that wait to be sent to a hook; more than 1000 are counted once a minute. If it grows, look for hook.failed in the log.",
             hook,
         )
         self.hook_oldest_age_seconds = self._gauge(

@@ -68,6 +68,7 @@ TABLE: dict[str, tuple[str, set[str]]] = {
     "billed_usd_per_hour": ("gauge", ACCOUNT),
     "spent_usd_total": ("counter", ACCOUNT),
     "unpriced_instances": ("gauge", ACCOUNT),
+    "unreadable_charges": ("gauge", ACCOUNT),
     "budget_usd_per_hour": ("gauge", ACCOUNT),
     "account_balance_left_seconds": ("gauge", ACCOUNT),
     "frozen": ("gauge", set()),

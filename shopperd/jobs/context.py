@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Set
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -49,6 +49,7 @@ class AccountAtWork:
         leaked_usd: what orphans have cost since the start of the process, as its counter tells it.
         uncounted_since: when the newest look began that was counted, if counting failed since.
         missed: until when those machines were counted that listings miss, by their id: if they come back, it goes on from there.
+        unreadable_charges: what is wrong with those that cannot be read, as far as it was told.
         key: tells the credentials and the origin in force from all others, and nothing about them.
         recognised: the key that has shown this account; None as long as none has since the start.
     """
@@ -72,6 +73,7 @@ class AccountAtWork:
     leaked_usd: float = 0.0
     uncounted_since: datetime | None = None
     missed: Mapping[str, datetime] = field(factory=dict)
+    unreadable_charges: Set[str] = frozenset()
     destroys_pending: int = 0
     destroys_stuck: int = 0
     shown: dict[str, object] = field(factory=dict)

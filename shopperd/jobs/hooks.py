@@ -6,6 +6,7 @@ The audit trail is the outbox: numbers of events grow in the order of commits, s
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Sequence
 
 from attrs import Factory, define, field
@@ -21,6 +22,9 @@ from shopperd.store.hooks import Place, Window
 
 RUN_SECONDS = 60.0
 """After so long a run ends and the next one goes on, so that it is seen that the job turns."""
+
+COUNTED_SECONDS = 60.0
+"""So rarely it is counted anew how many events wait behind those that are looked at: there may be a million."""
 
 
 @define
@@ -46,6 +50,8 @@ class HookJob:
     )
     _outbox: Outbox | None = None
     _kept: Place | None = None
+    _behind: int = 0
+    _behind_until: float = -math.inf
 
     @property
     def name(self) -> str:
@@ -77,7 +83,7 @@ class HookJob:
         sent, failed, end = 0, 0, clock.monotonic() + RUN_SECONDS
         while True:
             window = await self._window()
-            self._tell(window.events)
+            await self._tell(window)
             before = sent + failed
             while clock.monotonic() < end and (event := self._due(window.events)) is not None:
                 taken = await self._deliver(event)
@@ -173,12 +179,24 @@ class HookJob:
     def _count(self, outcome: str, count: int = 1) -> None:
         self.context.metrics.hook_deliveries_total.labels(self.settings.name, outcome).inc(count)
 
-    def _tell(self, window: Sequence[Event]) -> None:
+    async def _tell(self, window: Window) -> None:
         """Set the gauges."""
-        pending = self._at_work.pending(window)
+        pending = self._at_work.pending(window.events)
+        behind = await self._count_behind(window)
         age = (self.context.clock.now() - pending[0].at).total_seconds() if pending else 0.0
-        self.context.metrics.hook_pending.labels(self.settings.name).set(len(pending))
+        self.context.metrics.hook_pending.labels(self.settings.name).set(len(pending) + behind)
         self.context.metrics.hook_oldest_age_seconds.labels(self.settings.name).set(max(0.0, age))
+
+    async def _count_behind(self, window: Window) -> int:
+        """How many events wait behind a full window. A long row of them is counted once in a while: it takes the store some time."""
+        if len(window.events) < WINDOW:
+            self._behind_until = -math.inf
+            return 0
+        now = self.context.clock.monotonic()
+        if now >= self._behind_until:
+            self._behind = await self.context.store.run(hooks.count, window.reach, self._at_work.patterns)
+            self._behind_until = now + COUNTED_SECONDS
+        return self._behind
 
 
 def job_name(hook: str) -> str:

@@ -6,7 +6,7 @@ makes up for one that was left out. A machine that costs what it did before cost
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -21,14 +21,9 @@ from shopperd.model import Charge, CreateOutcome, Instance, InstanceState, Track
 from shopperd.reconcile import Account
 from shopperd.sightings import is_present
 from shopperd.store import StoreError, charges, destroys, instances, meta
-from shopperd.store.columns import UnreadableValueError
 
 TURN_TIME = timedelta(days=7)
 """A price that is read alone comes soon after a turn; what is older than that is not counted anew."""
-
-
-class UnreadableCosts(Exception):
-    """A charge cannot be read. That is no reason not to act: the store is said to be damaged by what acts need, not by this."""
 
 
 @frozen
@@ -39,6 +34,7 @@ class Counted:
         usd: since the look before. Below zero where that one had counted a machine for too long.
         leaked_usd: what of it went into orphans since they were first seen to be some, except those that somebody exempted.
         per_hour: USD that the present machines are billed now; `unpriced`: how many of them have no known price.
+        unreadable: what is wrong with charges that cannot be read.
         missed: until when the machines are counted that are billed and not there.
     """
 
@@ -46,6 +42,7 @@ class Counted:
     leaked_usd: float
     per_hour: float
     unpriced: int
+    unreadable: Set[str]
     missed: Mapping[str, datetime]
 
 
@@ -81,6 +78,10 @@ async def count_costs(context: Context, account: AccountAtWork, recorded: Record
         account.leaked_usd += account.uncounted_leaked_usd
         account.uncounted_leaked_usd = 0.0
     account.billed_per_hour = counted.per_hour
+    for detail in counted.unreadable - account.unreadable_charges:
+        log.error("charge.unreadable", detail=f"{detail}; it is left out of what is told of costs")
+    account.unreadable_charges = counted.unreadable
+    context.metrics.unreadable_charges.labels(**account.labels).set(len(counted.unreadable))
     context.metrics.billed_usd_per_hour.labels(**account.labels).set(counted.per_hour)
     context.metrics.unpriced_instances.labels(**account.labels).set(counted.unpriced)
 
@@ -127,8 +128,7 @@ def record_costs(
         before: when the last complete snapshot before the newest began that was counted.
         missed: as that one told it.
 
-    Raises:
-        UnreadableCosts: a charge that goes on is damaged.
+    A charge that cannot be read is no reason not to act: it is left out, and its machine is counted anew from the look before.
     """
     at = known.last_complete_at
     if at is None:
@@ -136,10 +136,7 @@ def record_costs(
     if before is not None:
         before = min(before, at)  # a clock that was ahead has told the future
     look = Look(at, before, _since(conn, known.name, at), blind_seconds)
-    try:
-        going_on = charges.going_on(conn, known.name)
-    except UnreadableValueError as error:
-        raise UnreadableCosts(str(error)) from error
+    going_on = charges.going_on(conn, known.name)
     changed: list[Charge] = []
     new: dict[str, UUID | None] = {}
     missing: dict[str, datetime] = {}
@@ -175,6 +172,8 @@ def record_costs(
             charge = evolve(charge, usd_per_hour=rate)
         changed += costs.followed(charge, track, owner, look, replaced=id_ in replaced)
     ends = charges.newest_ends(conn, known.name, new) if new else {}
+    if new:
+        ends.update(dict.fromkeys(charges.unreadable_machines(conn, known.name), before or at))
     for id_, owner in new.items():
         changed += costs.begun(known.tracks[id_], owner, look, ends.get(id_), _asked_at(known, id_))
     left = _left(conn, known, going_on)
@@ -187,9 +186,10 @@ def record_costs(
     leaked_before = costs.leaked(going_on.values(), tracks, leaking, before or at) if leaking else 0.0
     if not changed and not priced:
         hours = 0.0 if before is None else (at - before).total_seconds() / 3600
+        damage = charges.unreadable(conn, known.name)
         leaked_now = costs.leaked(going_on.values(), tracks, leaking, at) if leaking else 0.0
         return Counted(
-            per_hour * hours + back_usd, leaked_now - leaked_before + back_leaked, per_hour, unpriced, missing
+            per_hour * hours + back_usd, leaked_now - leaked_before + back_leaked, per_hour, unpriced, damage, missing
         )
     told_before = costs.cost(going_on.values(), tracks, before or at)
     charges.save(conn, known.name, changed)
@@ -201,6 +201,7 @@ def record_costs(
         leaked_now - leaked_before + back_leaked,
         per_hour,
         unpriced,
+        charges.unreadable(conn, known.name),
         missing,
     )
 

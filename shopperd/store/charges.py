@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -14,22 +15,43 @@ from sqlalchemy import Connection
 
 from shopperd.model import Charge
 from shopperd.store import dialect, memo
+from shopperd.store.columns import UnreadableValueError
 from shopperd.store.schema import charges
 
 IDS_PER_QUERY = 500
 """Well under the number of parameters that either database takes in one statement."""
 
+UNREADABLE_MAX = 100
+"""A piece of charges may hold so many that cannot be read; with more, those that follow in it are left out too."""
+
+_UNREADABLE = "shopperd.unreadable_charges"
 _NAMES = tuple(attribute.name for attribute in fields(Charge))
 _COLUMNS = tuple(charges.c[name] for name in _NAMES)
 _KEY = ("account", "instance_id", "started_at")
 _OPEN = sa.select(*_COLUMNS).where(charges.c.account == sa.bindparam("wanted"), charges.c.ended_at.is_(None))
 
 
+def unreadable(conn: Connection, account: str) -> frozenset[str]:
+    """What is wrong with those charges of an account that could not be read over this connection. Each costs itself and nothing else."""
+    return frozenset(conn.info.get(_UNREADABLE, {}).get(account, ()))
+
+
+def unreadable_machines(conn: Connection, account: str) -> set[str]:
+    """The machines of an account whose charge goes on and cannot be read."""
+    if not unreadable(conn, account):
+        return set()
+    ids = conn.scalars(
+        sa.select(charges.c.instance_id).where(charges.c.account == account, charges.c.ended_at.is_(None))
+    )
+    return set(ids) - going_on(conn, account).keys()
+
+
 def going_on(conn: Connection, account: str) -> Mapping[str, Charge]:
     """The charges of an account that are not over, by instance id: one a machine."""
     kept = memo.room(conn, "charges")
     if account not in kept:
-        kept[account] = {row.instance_id: Charge(*row) for row in conn.execute(_OPEN, {"wanted": account})}
+        read = _readable(conn, account, conn.execute(_OPEN, {"wanted": account}))
+        kept[account] = {charge.instance_id: charge for charge in read}
     found: Mapping[str, Charge] = kept[account]
     return found
 
@@ -42,7 +64,7 @@ def newest_ends(conn: Connection, account: str, wanted: Collection[str]) -> dict
         of_these = (charges.c.account == account) & charges.c.instance_id.in_(ids[start : start + IDS_PER_QUERY])
         # Grouped, so that the rows of these machines are read: for one alone SQLite would go through those of all, newest first.
         query = sa.select(charges.c.instance_id, sa.func.max(charges.c.ended_at)).where(of_these)
-        rows = conn.execute(query.group_by(charges.c.instance_id))
+        rows = _rows(conn, account, conn.execute(query.group_by(charges.c.instance_id)))
         found.update((row[0], row[1]) for row in rows if row[1] is not None)
     return found
 
@@ -75,7 +97,7 @@ def price(conn: Connection, account: str, instance_id: str, usd_per_hour: float)
     unpriced = sa.select(*_COLUMNS).where(
         charges.c.account == account, charges.c.instance_id == instance_id, charges.c.usd_per_hour.is_(None)
     )
-    found = [evolve(Charge(*row), usd_per_hour=usd_per_hour) for row in conn.execute(unpriced)]
+    found = [evolve(charge, usd_per_hour=usd_per_hour) for charge in _readable(conn, account, conn.execute(unpriced))]
     save(conn, account, found)
     return found
 
@@ -117,7 +139,8 @@ def between(
         last = (after.ended_at, after.instance_id, after.started_at)
         query = query.where(sa.tuple_(*order) > sa.tuple_(*last, types=[column.type for column in order]))
     query = query.order_by(*order)
-    found = [Charge(*row) for row in conn.execute(query.limit(limit) if limit >= 0 else query)]
+    rows = conn.execute(query.limit(limit + UNREADABLE_MAX) if limit >= 0 else query)
+    found = list(islice(_readable(conn, account, rows), limit if limit >= 0 else None))
     if len(found) == limit:
         return found
     return found + [
@@ -131,8 +154,8 @@ def settled_since(conn: Connection, account: str, since: datetime) -> float:
     """USD of an account's charges that are over, from that moment on."""
     later = (charges.c.account == account) & (charges.c.ended_at > since)
     whole = conn.scalar(sa.select(sa.func.sum(charges.c.usd)).where(later, charges.c.started_at >= since))
-    cut = conn.execute(sa.select(*_COLUMNS).where(later, charges.c.started_at < since)).all()
-    return float(whole or 0.0) + sum(Charge(*row).usd(since, row.ended_at) for row in cut)
+    cut = _readable(conn, account, conn.execute(sa.select(*_COLUMNS).where(later, charges.c.started_at < since)))
+    return float(whole or 0.0) + sum(charge.usd(since, charge.ended_at or since) for charge in cut)
 
 
 def settled_of_sessions(conn: Connection, wanted: Collection[UUID]) -> dict[UUID, float]:
@@ -164,7 +187,7 @@ def over_of_instances(conn: Connection, account: str, wanted: Collection[str], s
     for start in range(0, len(ids), IDS_PER_QUERY):
         of_these = (charges.c.account == account) & charges.c.instance_id.in_(ids[start : start + IDS_PER_QUERY])
         query = sa.select(*_COLUMNS).where(of_these, charges.c.ended_at > since).order_by(charges.c.ended_at)
-        found += [Charge(*row) for row in conn.execute(query)]
+        found += _readable(conn, account, conn.execute(query))
     return found
 
 
@@ -173,6 +196,23 @@ def prune(conn: Connection, before: datetime, limit: int) -> int:
     key = sa.tuple_(*(charges.c[name] for name in _KEY))
     old = sa.select(*(charges.c[name] for name in _KEY)).where(charges.c.ended_at < before).limit(limit)
     return conn.execute(sa.delete(charges).where(key.in_(old))).rowcount
+
+
+def _readable(conn: Connection, account: str, result: sa.CursorResult[Any]) -> Iterator[Charge]:
+    return (Charge(*row) for row in _rows(conn, account, result))
+
+
+def _rows(conn: Connection, account: str, result: sa.CursorResult[Any]) -> Iterator[Any]:
+    """The rows that can be read. One that cannot is noted, and the next one is read all the same."""
+    while True:
+        try:
+            row = result.fetchone()
+        except UnreadableValueError as error:
+            conn.info.setdefault(_UNREADABLE, {}).setdefault(account, set()).add(str(error))
+            continue
+        if row is None:
+            return
+        yield row
 
 
 def _row(charge: Charge) -> dict[str, Any]:

@@ -45,13 +45,23 @@ class Window:
 
 def window(conn: Connection, after: int, patterns: Sequence[str], limit: int) -> Window:
     """Up to `limit` events behind a number, of kinds such as ``*``, ``session.*`` and ``orphan.detected``."""
-    wanted = [
-        table.c.kind.startswith(pattern[:-1], autoescape=True) if pattern.endswith("*") else table.c.kind == pattern
-        for pattern in patterns
-    ]
-    query = sa.select(table).where(table.c.id > after, sa.or_(*wanted)).order_by(table.c.id).limit(limit)
+    query = sa.select(table).where(table.c.id > after, _wanted(patterns)).order_by(table.c.id).limit(limit)
     found = [Event(**row) for row in conn.execute(query).mappings()]
     return Window(found, found[-1].id if len(found) == limit else max(after, events.last_id(conn)))
+
+
+def count(conn: Connection, after: int, patterns: Sequence[str]) -> int:
+    """How many events behind a number are of these kinds."""
+    return conn.scalar(sa.select(sa.func.count()).select_from(table).where(table.c.id > after, _wanted(patterns))) or 0
+
+
+def _wanted(patterns: Sequence[str]) -> sa.ColumnElement[bool]:
+    return sa.or_(
+        *(
+            table.c.kind.startswith(pattern[:-1], autoescape=True) if pattern.endswith("*") else table.c.kind == pattern
+            for pattern in patterns
+        )
+    )
 
 
 def begin(conn: Connection, name: str) -> Place:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
+from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
@@ -12,6 +13,7 @@ from attrs import define, evolve, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
+from sqlalchemy import Connection
 from structlog.testing import capture_logs
 
 from shopperd.jobs.courier import Answer, answer_of, body_of, headers_of, signature
@@ -129,6 +131,26 @@ async def test_gauges_tell_what_waits_and_since_when(desk: Desk, job: HookJob, r
     desk.clock.advance(2.0)
     await job.run()
     assert (value(desk, "hook_pending"), value(desk, "hook_oldest_age_seconds")) == (0, 0)
+
+
+async def test_all_that_waits_is_counted_and_not_too_often(desk: Desk, job: HookJob, receiver: Receiver) -> None:
+    await job.begin()
+    desk.store.run_sync(_tell_often, WINDOW + 500)
+    receiver.answers += [Answer("timeout", "no answer", unheard=True)] * 3
+    await job.run()
+    assert value(desk, "hook_pending") == WINDOW + 500
+    tell(desk)
+    await job.run()
+    assert value(desk, "hook_pending") == WINDOW + 500, "it was counted just now"
+    desk.clock.advance(60.0)
+    await job.run()
+    assert value(desk, "hook_pending") == WINDOW + 501
+
+
+def _tell_often(conn: Connection, times: int) -> None:
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    for number in range(times):
+        append(conn, now, "session.moved", "It moved.", "main", UUID(int=number % 7))
 
 
 async def test_a_place_that_the_store_does_not_take_is_kept_in_memory(

@@ -190,14 +190,23 @@ async def test_a_mistake_in_counting_keeps_no_snapshot_from_being_recorded(rente
     assert spent(rented) == pytest.approx(usd(rented))
 
 
-async def test_a_damaged_charge_is_told_and_is_no_reason_to_stop_acting(rented: Desk) -> None:
-    rented.store.run_sync(lambda conn: conn.exec_driver_sql("UPDATE charges SET state = 'humming'").close())
+async def test_a_damaged_charge_is_told_and_costs_itself_alone(rented: Desk) -> None:
+    rented.market.machines["8"] = machine("8", price_per_hour=3.6, started_at=rented.clock.now())
+    await watch(rented, 100)
+    rented.store.run_sync(
+        lambda conn: conn.exec_driver_sql("UPDATE charges SET state = 'humming' WHERE instance_id = '7'").close()
+    )
     with pytest.raises(ValueError, match="forgotten"):
         rented.store.run_sync(_fail)
     with structlog.testing.capture_logs() as logs:
         await watch(rented, 20)
-    assert "costs.crashed" in [entry["event"] for entry in logs]
-    assert (rented.at.instances, rented.store.problem, rented.context.no_right) == (1, None, "")
+    assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["charge.unreadable"]
+    assert (rented.at.instances, rented.store.problem, rented.context.no_right) == (2, None, "")
+    labels = rented.at.labels
+    assert rented.context.metrics.registry.get_sample_value("shopperd_unreadable_charges", labels) == 1
+    await watch(rented, 100)
+    assert usd(rented) == pytest.approx(0.22 + 0.12), "and its machine is counted anew from the look before"
+    assert spent(rented) == pytest.approx(0.44), "what was counted stays counted, once"
 
 
 async def test_a_price_that_is_read_after_a_turn_counts_since_the_turn(rented: Desk) -> None:

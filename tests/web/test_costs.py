@@ -140,21 +140,45 @@ async def test_accounts_tell_what_is_billed_without_having_looked_themselves(cli
     assert told["main"] == (0.5, 0.5)
 
 
-async def test_costs_that_cannot_be_added_up_take_nothing_else_from_the_status(
-    client: Client, deployment: Deployment, spent: datetime
-) -> None:
-    def damage(conn: sa.Connection) -> None:
-        conn.exec_driver_sql("UPDATE charges SET state = 'humming'")
+def damage(deployment: Deployment, statement: str) -> None:
+    """Change the store behind the daemon's back, and have it forget what it kept."""
 
     def fail(_: sa.Connection) -> None:
         raise ValueError("so that what is kept of the store is forgotten")
 
-    deployment.store.run_sync(damage)
+    deployment.store.run_sync(lambda conn: conn.exec_driver_sql(statement).close())
     with pytest.raises(ValueError, match="forgotten"):
         deployment.store.run_sync(fail)
+
+
+async def test_costs_that_cannot_be_added_up_take_nothing_else_from_the_status(
+    client: Client, deployment: Deployment, spent: datetime
+) -> None:
+    damage(deployment, "ALTER TABLE charges RENAME COLUMN usd TO cents")
     status = await (await client.get("/api/v1/status")).json()
     assert status["cost_month_usd"] is None
     assert {account["name"]: account["instances"] for account in status["accounts"]} == {"main": 1, "dock": 1}
+
+
+@pytest.mark.parametrize("column", ["state = 'humming'", "started_at = 'yesterday'", "session_id = 'mine'"])
+async def test_a_damaged_charge_costs_itself_and_nothing_else(
+    client: Client, deployment: Deployment, spent: datetime, column: str
+) -> None:
+    damage(deployment, f"UPDATE charges SET {column} WHERE instance_id = '7' AND ended_at IS NULL")
+    for path in ("sessions", "instances", f"sessions/{ONE}", "instances/main/7/explain", "status", "orphans"):
+        assert (await client.get(f"/api/v1/{path}")).status == 200
+    rows = {row["instance_id"]: row["cost_usd"] for row in await told(client, "by=instance")}
+    assert rows == {"7": 3.0, "8": 3.0, "9": 0.0}
+    assert deployment.store.problem is None
+
+
+async def test_one_that_is_over_and_damaged_costs_itself_too(
+    client: Client, deployment: Deployment, spent: datetime
+) -> None:
+    damage(deployment, "UPDATE charges SET state = 'humming' WHERE instance_id = '8'")
+    rows = {row["instance_id"]: row["cost_usd"] for row in await told(client, "by=instance")}
+    assert rows == {"7": 4.0, "9": 0.0}
+    assert (await client.get(f"/api/v1/sessions/{TWO}")).status == 200
 
 
 async def test_what_is_not_new_is_not_sent_again(client: Client, deployment: Deployment, spent: datetime) -> None:
