@@ -7,12 +7,13 @@ Times are timezone-aware UTC datetimes. Money is US dollars.
 from __future__ import annotations
 
 import enum
+import math
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 TAG_PREFIX = "shopper-"
 DEPLOYMENT_PATTERN = re.compile(r"[a-z0-9]{1,16}")
@@ -91,6 +92,23 @@ class Instance:
     def rate_per_hour(self) -> float | None:
         """USD that it costs per hour as it is now, as far as that is told."""
         return self.price_per_hour if self.billed_per_hour is None else self.billed_per_hour
+
+
+def is_price(usd_per_hour: float | None) -> bool:
+    """Whether that is a price, or none: what is not finite or below zero can be added up to no sum, and stored nowhere."""
+    return usd_per_hour is None or 0.0 <= usd_per_hour < math.inf
+
+
+def priced(instance: Instance) -> Instance:
+    """The instance, with what is no price left out as not told. No provider should tell such a thing, but a plug-in may."""
+    if is_price(instance.price_per_hour) and is_price(instance.billed_per_hour):
+        return instance
+    price, billed = instance.price_per_hour, instance.billed_per_hour
+    return evolve(
+        instance,
+        price_per_hour=price if is_price(price) else None,
+        billed_per_hour=billed if is_price(billed) else None,
+    )
 
 
 @frozen

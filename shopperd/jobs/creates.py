@@ -19,7 +19,7 @@ from shopperd.jobs.context import AccountAtWork, Context, Report, log
 from shopperd.jobs.knowledge import FROZEN_KEY, append, request_destroy
 from shopperd.lifecycle import LATE_ANSWER, REASON_EXPIRED, bound, moved, revived
 from shopperd.market import fits, request_for
-from shopperd.model import CreateOutcome, Instance, Offer, Ownership, Session, SessionState, Track
+from shopperd.model import CreateOutcome, Instance, Offer, Ownership, Session, SessionState, Track, is_price
 from shopperd.providers.contract import (
     GATE,
     AuthFailed,
@@ -176,9 +176,11 @@ class CreatesJob:
         """The request alone: whatever is scheduled while the gate is set would inherit it."""
         gate = GATE.set(lambda: self._begin(session, offer))
         try:
-            return await self.at.provider.create_instance(request)
+            created = await self.at.provider.create_instance(request)
         finally:
             GATE.reset(gate)
+        # No senseless price may keep the id from being recorded: the machine bills.
+        return created if is_price(created.price_per_hour) else evolve(created, price_per_hour=None)
 
     async def _begin(self, session: Session, offer: Offer) -> None:
         """Mark the intent as sent when the request's turn has come: a freeze or an end may have come while it waited."""

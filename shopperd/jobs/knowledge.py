@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 from sqlalchemy import Connection
 
 from shopperd.jobs.tally import Tally, tally_of
-from shopperd.model import DestroyJob, Event, Fleet, Instance, MemorySpan, Session, Snapshot, Track
+from shopperd.model import DestroyJob, Event, Fleet, Instance, MemorySpan, Session, Snapshot, Track, priced
 from shopperd.reconcile import Account, Authority, Observed, observe, settle
 from shopperd.rest import NO_REST
 from shopperd.settings import AccountSettings, Settings
@@ -136,7 +136,7 @@ def trust(conn: Connection, account: str, key: str, reason: str, now: datetime) 
 
 def record_first_sight(conn: Connection, account: str, looked: Instance, now: datetime) -> None:
     """Note that a single read showed an instance that no listing has held yet: it was seen once, and may be missed from now."""
-    current = instances.get(conn, account, looked.id)
+    current, looked = instances.get(conn, account, looked.id), priced(looked)
     if current is None or current.ever_seen or current.gone_at is not None:
         return
     seen = evolve(
@@ -165,7 +165,7 @@ def record_contradiction(conn: Connection, account: str, looked: Instance, now: 
 
 def record_details(conn: Connection, account: str, looked: Instance) -> None:
     """Keep what a single read told beyond the listing (price, GPU, address)."""
-    current = instances.get(conn, account, looked.id)
+    current, looked = instances.get(conn, account, looked.id), priced(looked)
     if current is None or current.gone_at is not None:
         return
     told = evolve(current, instance=_with_price(merged(looked, current.instance), looked))

@@ -17,7 +17,7 @@ from shopperd import costs
 from shopperd.costs import BLIND_SECONDS, End, Look
 from shopperd.jobs.context import AccountAtWork, Context, log
 from shopperd.jobs.knowledge import Recorded, complete_starts, last_complete_at
-from shopperd.model import Charge, CreateOutcome, Instance, InstanceState, Track
+from shopperd.model import Charge, CreateOutcome, Instance, InstanceState, Track, priced
 from shopperd.reconcile import Account
 from shopperd.sightings import is_present
 from shopperd.store import StoreError, charges, destroys, instances, meta
@@ -89,17 +89,19 @@ async def count_costs(context: Context, account: AccountAtWork, recorded: Record
 async def count_turn(context: Context, account: AccountAtWork, read: Instance) -> None:
     """Count a machine at the price that a single read tells of its present state, since it has turned to that. Failures cost no more."""
     try:
-        account.uncounted_usd += await context.store.run(record_turn, account.name, read)
+        added = await context.store.run(record_turn, account.name, read)
     except StoreError:
         return
     except Exception:
         log.exception("costs.crashed")
+    else:
+        account.uncounted_usd += added
 
 
 def record_turn(conn: Connection, account: str, read: Instance) -> float:
     """See `count_turn`; USD that this adds to what was counted, mostly below zero."""
     charge, looked_at = charges.going_on(conn, account).get(read.id), last_complete_at(conn, account)
-    rate = read.rate_per_hour
+    rate = priced(read).rate_per_hour
     if charge is None or looked_at is None or rate is None or charge.usd_per_hour in (None, rate):
         return 0.0
     turn = [charge]

@@ -10,7 +10,7 @@ from shopperd.jobs.context import AccountAtWork, Context, log
 from shopperd.jobs.gauges import show_account
 from shopperd.jobs.knowledge import Recorded, recognise, record_snapshot
 from shopperd.jobs.ledger import count_costs
-from shopperd.model import Snapshot
+from shopperd.model import Snapshot, is_price, priced
 from shopperd.providers.contract import ProviderError
 from shopperd.turns import RUN
 
@@ -42,7 +42,7 @@ async def look(context: Context, account: AccountAtWork) -> Look | None:
             context.metrics.snapshots_total.labels(**account.labels, outcome=error.outcome).inc()
             log.warning("snapshot.failed", reason=error.outcome, detail=str(error))
             return None
-        snapshot = _in_order(listed, context.clock.monotonic() - asked)
+        snapshot = _with_prices(_in_order(listed, context.clock.monotonic() - asked))
         if key != account.recognised and not await _recognises(context, account, key, snapshot):
             return None
         outcome = "complete" if snapshot.complete else snapshot.reason or "incomplete"
@@ -66,6 +66,18 @@ def _in_order(snapshot: Snapshot, seconds: float) -> Snapshot:
     if snapshot.started_at <= snapshot.ended_at:
         return snapshot
     return evolve(snapshot, started_at=snapshot.ended_at - timedelta(seconds=seconds))
+
+
+def _with_prices(snapshot: Snapshot) -> Snapshot:
+    """One senseless price must not keep all machines from being seen."""
+    wrong = [
+        one.id for one in snapshot.instances if not (is_price(one.price_per_hour) and is_price(one.billed_per_hour))
+    ]
+    if not wrong:
+        return snapshot
+    detail = f"instance {wrong[0]} first: not finite, or below zero; its price counts as not known"
+    log.warning("price.senseless", count=len(wrong), detail=detail)
+    return evolve(snapshot, instances=tuple(map(priced, snapshot.instances)))
 
 
 async def _recognises(context: Context, account: AccountAtWork, key: str, snapshot: Snapshot) -> bool:

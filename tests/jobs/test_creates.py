@@ -1,9 +1,11 @@
 """Creates while the store takes nothing: the id of a machine is never in one place that can go away."""
 
 import asyncio
+import math
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
@@ -12,10 +14,11 @@ from shopperd.jobs.gauges import refresh_ages
 from shopperd.jobs.recovery import recover
 from shopperd.model import CreateOutcome, SessionState
 from shopperd.offer_index import OfferIndex
+from shopperd.providers.contract import CreatedInstance, CreateRequest
 from shopperd.store import Spool, Store, StoreReadOnly
 from shopperd.telemetry import Metrics
 from tests.clocks import FakeClock
-from tests.jobs.desk import ACCOUNT, Desk, make_desk
+from tests.jobs.desk import ACCOUNT, Desk, Marketplace, make_desk
 
 
 def gauge(desk: Desk, name: str) -> float:
@@ -53,6 +56,19 @@ async def test_an_accepted_create_is_in_the_store_and_not_in_the_spool(desk: Des
     await create(desk)
     assert desk.told(session).instance_id == "900"
     assert spool.waiting == ()
+
+
+async def test_a_senseless_price_keeps_no_id_from_being_recorded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = Marketplace.create_instance
+
+    async def senseless(market: Marketplace, request: CreateRequest) -> CreatedInstance:
+        return evolve(await honest(market, request), price_per_hour=math.nan)
+
+    monkeypatch.setattr(Marketplace, "create_instance", senseless)
+    session = desk.session(1)
+    await create(desk)
+    told = desk.told(session)
+    assert (told.instance_id, told.price_per_hour) == ("900", 0.4), "the offer's"
 
 
 async def test_what_the_store_does_not_take_is_in_the_spool(desk: Desk, spool: Spool, tmp_path: Path) -> None:

@@ -1,17 +1,19 @@
 """A listing is read and recorded, unless it may be of another account than the one that is known."""
 
+import math
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from attrs import evolve
+from structlog.testing import capture_logs
 
 from shopperd.control import Control, NotFound
 from shopperd.jobs.knowledge import load
 from shopperd.jobs.observer import look
 from shopperd.model import SessionState
 from shopperd.rest import NO_REST
-from shopperd.store import Conflict, memory, sessions
+from shopperd.store import Conflict, instances, memory, sessions
 from tests.jobs.desk import ACCOUNT, Desk, machine
 
 
@@ -94,6 +96,16 @@ async def at_rest(desk: Desk, looks: int = 6) -> None:
         desk.clock.advance(60)
         await look(desk.context, desk.at)
     assert known(desk).rest.machines.keys() == {"7"}
+
+
+@pytest.mark.parametrize("price", [math.nan, math.inf, -math.inf, -0.5])
+async def test_a_senseless_price_is_not_known_and_keeps_no_machine_from_being_seen(watched: Desk, price: float) -> None:
+    watched.market.machines |= {"8": machine("8", price_per_hour=price), "9": machine("9", billed_per_hour=price)}
+    with capture_logs() as logs:
+        assert await look(watched.context, watched.at)
+    assert [entry["count"] for entry in logs if entry["event"] == "price.senseless"] == [2]
+    known = watched.store.run_sync(instances.tracks, ACCOUNT)
+    assert (known["8"].instance.price_per_hour, known["9"].instance.rate_per_hour) == (None, 0.5)
 
 
 async def test_a_machine_comes_to_rest_and_stays_so_from_one_look_to_the_next(watched: Desk) -> None:

@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Protocol
 from uuid import UUID
 
-from shopperd.model import Instance, Offer, Ownership, Snapshot, session_of, tag_of
+from shopperd.model import Instance, Offer, Ownership, Snapshot, is_price, session_of, tag_of
 from shopperd.providers.contract import (
     AuthFailed,
     BadAnswer,
@@ -288,8 +288,18 @@ async def a_machine_that_was_created_is_listed_under_its_id_and_tag(harness: Har
     assert (listed.tag, listed.session_id, listed.ownership) == (TAG, SESSION, Ownership.OURS)
     shown = await harness.provider.get_instance_status(made.id)
     assert (shown.id, shown.tag) == (made.id, TAG)
-    assert shown.price_per_hour is None or shown.price_per_hour > 0
     assert await harness.arrived(Operation.CREATE) == 1
+
+
+@check
+async def a_price_is_a_finite_number_that_is_not_below_zero_or_is_not_told(harness: Harness) -> None:
+    made = await created(harness)
+    snapshot = await until(harness, lambda found: by_id(found, made.id) is not None)
+    for instance in (*snapshot.instances, await harness.provider.get_instance_status(made.id)):
+        for name, price in (("price", instance.price_per_hour), ("billed", instance.billed_per_hour)):
+            assert is_price(price), (
+                f"{name}_per_hour of instance {instance.id} is {price}; None means that it is not told"
+            )
 
 
 @check

@@ -1,11 +1,13 @@
 """Every built-in adapter keeps the contract."""
 
+import math
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
+from attrs import evolve
 
-from shopperd.model import Snapshot
+from shopperd.model import Instance, Snapshot
 from shopperd.providers.contract import CreatedInstance, CreateRequest, Provider, ProviderError, Unclear
 from tests.providers import conformance
 from tests.providers.conformance import CHECKS, Check, name_of
@@ -49,9 +51,26 @@ class Repeater(Liar):
             return await self._honest.create_instance(request)
 
 
+class Priceless(Liar):
+    """An adapter that counts with what its provider did not tell."""
+
+    async def list_all_instances(self) -> Snapshot:
+        listed = await self._honest.list_all_instances()
+        return evolve(listed, instances=tuple(evolve(one, price_per_hour=math.nan) for one in listed.instances))
+
+
+class Generous(Liar):
+    """An adapter whose prices may be below zero where a machine is read alone."""
+
+    async def get_instance_status(self, id: str) -> Instance:
+        return evolve(await self._honest.get_instance_status(id), billed_per_hour=-0.1)
+
+
 @pytest.mark.parametrize(
     ("faulty", "check"),
     [
+        (Priceless, conformance.a_price_is_a_finite_number_that_is_not_below_zero_or_is_not_told),
+        (Generous, conformance.a_price_is_a_finite_number_that_is_not_below_zero_or_is_not_told),
         (Liar, conformance.a_listing_of_a_shape_that_is_not_known_is_an_error_or_incomplete_and_never_no_machines),
         (Liar, conformance.a_wrong_key_is_an_auth_failure_and_nothing_else),
         (Liar, conformance.an_error_of_the_server_is_unclear_and_never_repeated),

@@ -160,11 +160,11 @@ async def test_costs_that_cannot_be_added_up_take_nothing_else_from_the_status(
     assert {account["name"]: account["instances"] for account in status["accounts"]} == {"main": 1, "dock": 1}
 
 
-@pytest.mark.parametrize("column", ["state = 'humming'", "started_at = 'yesterday'", "session_id = 'mine'"])
+@pytest.mark.parametrize("column", ["state", "started_at", "session_id"])
 async def test_a_damaged_charge_costs_itself_and_nothing_else(
     client: Client, deployment: Deployment, spent: datetime, column: str
 ) -> None:
-    damage(deployment, f"UPDATE charges SET {column} WHERE instance_id = '7' AND ended_at IS NULL")
+    damage(deployment, f"UPDATE charges SET {column} = 'damaged' WHERE instance_id = '7' AND ended_at IS NULL")  # noqa: S608
     for path in ("sessions", "instances", f"sessions/{ONE}", "instances/main/7/explain", "status", "orphans"):
         assert (await client.get(f"/api/v1/{path}")).status == 200
     rows = {row["instance_id"]: row["cost_usd"] for row in await told(client, "by=instance")}
