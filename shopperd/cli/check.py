@@ -41,7 +41,8 @@ SMALL = OfferFilter(gpu="RTX 4090", gpu_count=1)
 
 NOT_TOLD = "not told"
 NOT_TRIED = "not tried"
-"""Whether a key may rent and destroy can only be seen by doing it, and no check does that."""
+WHY_NOT_TRIED = "not tried: {}, to rent and destroy, which no marketplace tells without a change; the first one shows it"
+"""Neither API tells a key's rights, nor promises that a destroy of what does not exist asks for the right first; so none is sent."""
 NO_RIGHTS: Mapping[str, str] = {}
 
 T = TypeVar("T")
@@ -178,7 +179,7 @@ async def _look(provider: Provider) -> tuple[bool, str, Mapping[str, str]]:
         return False, f"its listing is not complete ({snapshot.reason}): {snapshot.detail}", rights
     seen = 0 if snapshot is None else len(snapshot.instances)
     found = 0 if offers is None else len(offers)
-    detail = f"{seen} instances; the market answers ({found} offers of one {SMALL.gpu}); not tried: {names.change}, to rent and destroy"
+    detail = f"{seen} instances; the market answers ({found} offers of one {SMALL.gpu}); {WHY_NOT_TRIED.format(names.change)}"
     if isinstance(provider, TellsBalance):
         detail += await _balance(provider, names.balance, rights)
     return True, detail, rights
