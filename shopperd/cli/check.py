@@ -41,7 +41,9 @@ SMALL = OfferFilter(gpu="RTX 4090", gpu_count=1)
 
 NOT_TOLD = "not told"
 NOT_TRIED = "not tried"
-WHY_NOT_TRIED = "not tried: {}, to rent and destroy, which no marketplace tells without a change; the first one shows it"
+WHY_NOT_TRIED = (
+    "not tried: {}, to rent and destroy, which no marketplace tells without a change; the first one shows it"
+)
 """Neither API tells a key's rights, nor promises that a destroy of what does not exist asks for the right first; so none is sent."""
 NO_RIGHTS: Mapping[str, str] = {}
 

@@ -22,7 +22,7 @@ def _show_orphans(rows: list[dict[str, Any]]) -> None:
             "SIGHTINGS": ("sightings", str),
             "ATTEMPTS": ("attempts", str),
             "STUCK": ("stuck", lambda stuck: "stuck" if stuck else ""),
-            "FIRST SEEN": ("first_seen_at", str),
+            "ORPHAN SINCE": ("orphan_since", str),
             "USD/H": ("price_per_hour", money),
             "LEAKED": ("leaked_usd", dollars),
             "SESSION": ("session_id", lambda id_: id_ or ""),

@@ -42,8 +42,10 @@ def money(value: Any) -> str:
 
 
 def dollars(value: Any) -> str:
-    """US dollars that were spent."""
-    return "-" if value is None else f"{value:.2f}"
+    """US dollars that were spent. What is less than a cent is not nothing."""
+    if value is None:
+        return "-"
+    return "<0.01" if 0 < value < 0.005 else f"{value:.2f}"
 
 
 def percent(value: Any) -> str:

@@ -135,6 +135,11 @@ def status(as_json: bool) -> None:
     )
     if told["destroys_stuck"]:
         show_line("look at the stuck ones at their marketplace: `shopperd orphans`, `shopperd explain`", colour="red")
+    if ripe := sum(hold["count"] for account in told["accounts"] for hold in account["holds"]):
+        show_line(
+            f"held orphans that bill on: {ripe}; see `shopperd orphans`, `shopperd explain ACCOUNT INSTANCE`",
+            colour="yellow",
+        )
     _show_money(told["accounts"])
     _show_limits(told["accounts"])
     show_line(f"an orphan is gone within {seconds(told['orphan_bound_seconds'])} while its provider is healthy")

@@ -205,7 +205,8 @@ class OrphanAnswer:
     Attributes:
         hold_reason: the guard that it waits for, null if none holds it; `hold_detail` says the same in words.
         attempts, stuck: of its destroy: how often it was asked for, and whether a person should look at the machine.
-        leaked_usd: what it has cost since it was first seen to be an orphan.
+        orphan_since: when it was first seen to be an orphan; `first_seen_at`: when the machine was first seen at all.
+        leaked_usd: what it has cost since `orphan_since`.
     """
 
     account: str
@@ -214,6 +215,7 @@ class OrphanAnswer:
     kind: OrphanKind
     phase: OrphanPhase
     first_seen_at: datetime
+    orphan_since: datetime
     sightings: int
     price_per_hour: float | None
     leaked_usd: float
@@ -377,6 +379,7 @@ def orphan_answer(orphan: Orphan, leaked_usd: float) -> OrphanAnswer:
         kind=orphan.kind,
         phase=orphan.phase,
         first_seen_at=track.first_seen_at,
+        orphan_since=track.orphan_since or track.first_seen_at,
         sightings=track.kind_sightings,
         price_per_hour=track.instance.price_per_hour,
         leaked_usd=leaked_usd,

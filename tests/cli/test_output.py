@@ -103,3 +103,10 @@ def test_json_is_equal_and_harmless(value: dict[str, object]) -> None:
     assert json.loads(text) == value
     assert text[:-1].isprintable()
     assert text.endswith("\n")
+
+
+@pytest.mark.parametrize(
+    ("usd", "shown"), [(None, "-"), (0.0, "0.00"), (0.0012, "<0.01"), (0.006, "0.01"), (12.3, "12.30")]
+)
+def test_less_than_a_cent_is_not_nothing(usd: float | None, shown: str) -> None:
+    assert output.dollars(usd) == shown

@@ -13,7 +13,7 @@ from tests.web.deployment import Deployment
 
 FIELDS = {
     *("account", "instance_id", "session_id", "kind", "phase", "first_seen_at", "sightings", "price_per_hour"),
-    *("hold_reason", "hold_detail", "attempts", "stuck", "leaked_usd"),
+    *("hold_reason", "hold_detail", "attempts", "stuck", "leaked_usd", "orphan_since"),
 }
 
 

@@ -76,12 +76,14 @@ class TestWhatIsShown:
         unknown(deployment, price_per_hour=0.25)
         deployment.event("orphan.detected", account="main", instance_id="7")
         deployment.context.accounts["main"].leaked_usd = 1.234
+        deployment.context.accounts["dock"].leaked_usd = 0.001
         deployment.clock.advance(3661)
         page = await get(client)
         for told in ("Burn, USD per hour 2.500", "Orphans, USD per hour 0.250", "Leaked since the start, USD 1.23"):
             assert told in page.text
         rows = {row.children[0].text: row.text for row in page.find("tr") if row.children}
         assert "1 h 1 min" in rows["main vastai"]
+        assert rows["dock tensordock"].endswith("<0.01"), "that is not nothing"
         assert f"ours {session.id} running running 2 \u00d7 RTX 4090 0.750" in rows["6 main"]
         assert "foreign none running" in rows["8 main"]
         assert "orphan.detected main instance 7: it happened" in page.text

@@ -82,6 +82,11 @@ def _short(text: str | None) -> str | None:
     return text if text is None or len(text) <= LABEL_CHARACTERS_MAX else f"{text[:LABEL_CHARACTERS_MAX]}…"
 
 
+def _dollars(usd: float) -> str:
+    """What was spent. Less than a cent is not nothing."""
+    return "<0.01" if 0 < usd < 0.005 else f"{usd:.2f}"
+
+
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
@@ -115,6 +120,7 @@ def environment() -> Environment:
         marked=_marked,
         remedy=lambda reason: reasons.HOLDS[HoldReason(reason)].remedy,
         sentence=_sentence,
+        dollars=_dollars,
         short=_short,
     )
     return made
