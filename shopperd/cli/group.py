@@ -38,7 +38,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "explain": Entry("explain", "Why one instance stays, goes, or waits."),
     },
     "Machines": {
-        "offers": Entry("offers", "The market now, filtered and sorted."),
+        "offers": Entry("offers", "The market now, filtered and sorted; what GPUs cost before."),
         "sessions": Entry("sessions", "List, show, create, register, extend and end sessions."),
         "instances": Entry("instances", "List, adopt, destroy, exempt and unexempt instances."),
     },

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from attrs import evolve
 from click.testing import Result
 
 from shopperd.cli.client import Client
+from shopperd.cli.offers import without_prices
+from shopperd.gpu_prices import GpuPrices, MarketPrices
 from shopperd.jobs.runner import Runner
 from shopperd.model import InstanceState, Session, SessionState
-from shopperd.store import destroys, sessions
+from shopperd.store import destroys, prices, sessions
 from tests.cli.conftest import Run, command
 from tests.cli.served import Served, Stranger
 from tests.web.deployment import CountingJob, Deployment, offer
@@ -272,6 +275,15 @@ class TestInstances:
         assert run("explain", "main", "404").exit_code == 1
 
 
+def read_markets(deployment: Deployment) -> None:
+    """Prices of an hour ago, when the list was cut off, and of now."""
+    h100 = GpuPrices("H100 SXM", False, 3, 2.0, 2.0, 2.5, 3.0)
+    gpus = (h100, evolve(h100, gpu="RTX 4090", interruptible=True))
+    for hours in (1, 0):
+        at = deployment.clock.now() - timedelta(hours=hours)
+        deployment.store.run_sync(prices.record, MarketPrices("main", at, hours == 1, gpus))
+
+
 class TestMarketAndOrphans:
     def test_offers_are_filtered_and_sorted(self, served: Served, run: Run) -> None:
         served.do(lambda d: d.offers(offer(1, 0.4), offer(2, 0.9, vram_gb=None, location=None, reliability=None)))
@@ -281,6 +293,33 @@ class TestMarketAndOrphans:
         assert "there is more: --cursor" in first.stderr
         assert told(run("offers", "--gpu", "H100", "--json")) == {"items": [], "next": None}
         assert run("offers", "--sort", "age").exit_code == 2
+
+    def test_prices_are_told_oldest_first_a_line_for_each_gpu(self, served: Served, run: Run) -> None:
+        served.do(read_markets)
+        assert lines(run("offers", "history", "--step", "0", "--interruptible", "any")) == [
+            [f"2026-11-22T{hour}:00:00Z", "main", gpu, "3", "2.000", "2.000", "2.500", "3.000", kind, cut_off]
+            for hour, cut_off in (("21", "cut off"), ("22", "-"))
+            for gpu, kind in (("H100 SXM", "-"), ("RTX 4090", "interruptible"))
+        ]
+        assert [line[:3] for line in lines(run("offers", "history", "--gpu", "h100", "--step", "1d"))] == [
+            ["2026-11-22T22:00:00Z", "main", "H100 SXM"]
+        ]
+        first = run("offers", "history", "--step", "0", "--limit", "1")
+        assert "there is more: --cursor" in first.stderr
+        assert told(run("offers", "history", "--account", "dock", "--json")) == {"items": [], "next": None}
+
+    def test_a_history_without_prices_says_what_that_means(self, served: Served, run: Run) -> None:
+        assert lines(run("offers", "history")) == []
+        assert without_prices(told(run("offers", "history", "--json"))["items"]) == "no market was read in that time"
+        served.do(read_markets)
+        assert lines(run("offers", "history", "--gpu", "A100")) == []
+        found = told(run("offers", "history", "--gpu", "A100", "--json"))["items"]
+        assert without_prices(found) == "no such GPU was offered in that time"
+
+    def test_options_before_history_are_refused_and_not_ignored(self, run: Run) -> None:
+        refused = run("offers", "--gpu", "H100", "history")
+        assert refused.exit_code == 2
+        assert "the options of history belong behind it" in refused.output
 
     def test_orphans_and_plans_tell_what_is_done(self, served: Served, run: Run) -> None:
         served.do(lambda deployment: deployment.orphan("7", 1))

@@ -18,6 +18,7 @@ COMMANDS = {
 SUBCOMMANDS = {
     "sessions": {"list", "show", "create", "register", "extend", "end"},
     "instances": {"list", "adopt", "destroy", "exempt", "unexempt"},
+    "offers": {"history"},
 }
 
 
