@@ -25,6 +25,9 @@ AS_WRITER = "as writer"
 _NO_WAIT = "busy_timeout=0"
 """SQLite waits in some places and not in others; so it never does, and the transaction is begun again as a writer's."""
 
+_SMALL_CACHE = "cache_size=-256"
+"""KiB of pages that SQLite keeps. The store reads hardly anything twice, and the system keeps the file's pages too."""
+
 STATEMENT_SECONDS = 30
 """After this long PostgreSQL gives a statement up, so that a stuck server becomes an error and not a silence."""
 
@@ -109,6 +112,7 @@ def sqlite_engine(path: Path | None, *, durable: bool = True) -> Engine:
         (answer,) = connection.execute(f"PRAGMA journal_mode={mode}").fetchone()
         if path is not None and answer.upper() != mode:
             raise StoreUnreachable(str(path), "its file system cannot keep a write-ahead log (is it a network share?)")
+        connection.execute(f"PRAGMA {_SMALL_CACHE}")
         for pragma in ("synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF", "cell_size_check=ON", _NO_WAIT):
             connection.execute(f"PRAGMA {pragma}")
 
