@@ -37,7 +37,10 @@ def results() -> Iterable[Result]:
     yield Result("market.offers_time", ratio(lambda: offers(body), lambda: orjson.loads(body)), "of orjson.loads", 0.8)
     with tempfile.TemporaryDirectory() as folder, served(body, Path(folder)) as origin:
         lags = [read(origin, "lag") for _ in range(3)]
-        yield Result("market.loop_lag_p99", median(run["lag_p99_seconds"] for run in lags) * 1000, "ms of CPU", 10.0)
+        lag = median(run["lag_p99_cpu_seconds"] for run in lags)
+        yield Result("market.loop_lag_p99", lag * 1000, "ms of CPU", 10.0)
+        lag = median(run["lag_p99_seconds"] for run in lags)
+        yield Result("market.loop_lag_p99_by_the_wall", lag * 1000, "ms more than beside work in crumbs", 10.0)
         memory = read(origin, "memory")
         allowed = 1.2 * memory["kept_bytes"] + 8 * MB
         yield Result("market.peak_memory", memory["peak_bytes"] / allowed, "of 1.2 kept + 8 MB", 1.0)
