@@ -13,7 +13,7 @@ JUMP_SECONDS = 5.0
 """The wall clock may be slewed by so much between two looks; more is a jump."""
 
 DISTRUST_SECONDS = 3600.0
-"""A jump is believed only after it has stood for so long: time for the alert to be seen before deadlines count by it."""
+"""A jump back is believed only after it has stood for so long: it may be put right before deadlines count by it."""
 
 AHEAD_SECONDS = 60.0
 """A clock that is further ahead of a provider's is wrong, and not the answer slow."""
@@ -26,14 +26,14 @@ class Clock(Protocol):
     """Time, sleep and randomness. Durations are seconds.
 
     Attributes:
-        jumped_seconds: how far the machine's clock has jumped while `now` does not go by that, forward if positive.
+        jumped_seconds: how far the machine's clock is ahead of `now`, which does not go by it; 0 while the two agree.
     """
 
     random: random.Random
     jumped_seconds: float
 
     def now(self) -> datetime:
-        """The time of day, UTC. It never leaps because somebody set the machine's clock."""
+        """The time of day, UTC. It never leaps forward because somebody set the machine's clock."""
 
     def monotonic(self) -> float:
         """Seconds that only grow, from an arbitrary start. Use it for deadlines inside the process."""
@@ -53,11 +53,13 @@ def _awake_seconds() -> float:
 class SystemClock:
     """The machine's own clock, steadied: a wall clock that jumps while the process runs is not followed at once.
 
-    Sessions end and orphans ripen by time, so a clock that is set forward by a day would end everything. Until a jump has
-    stood for `DISTRUST_SECONDS` the time goes on as it would have without it; `jumped_seconds` tells of it.
+    Sessions end and orphans ripen by time, so a clock that is set forward by a day would end everything. A jump forward is
+    never followed, even if it puts right a clock that was slow: deadlines were counted by that one, and would come early. The
+    time goes on as it would have without it until the wall clock agrees again, or for the life of the process; `jumped_seconds`
+    tells of it. A jump back ends nothing. It is followed when it has stood for `DISTRUST_SECONDS`.
 
     Nor is the time believed at once that the process found at its start, if it is ahead of what a provider tells first: machines
-    start with their clocks wrong, and are corrected a little later.
+    start with their clocks wrong, and are corrected a little later. Whichever of the two is wrong, the way back is the same.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class SystemClock:
         self._has_heard = False
 
     def now(self) -> datetime:
-        """The time of day, UTC, without leaps."""
+        """The time of day, UTC, without leaps forward."""
         wall, awake = self._wall(), self._awake()
         steady = self._anchor_wall + (awake - self._anchor_awake)
         off = wall - steady
@@ -86,7 +88,7 @@ class SystemClock:
             return datetime.fromtimestamp(wall, UTC)
         if self._jump_since is None or abs(off - self.jumped_seconds) > JUMP_SECONDS:
             self._jump_since, self.jumped_seconds = awake, off
-        elif awake - self._jump_since >= DISTRUST_SECONDS:
+        elif off < 0 and awake - self._jump_since >= DISTRUST_SECONDS:
             self._trust(wall, awake)
             return datetime.fromtimestamp(wall, UTC)
         return datetime.fromtimestamp(steady, UTC)

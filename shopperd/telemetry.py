@@ -563,8 +563,8 @@ class Metrics:
         self.build_info.labels(__version__, platform.python_version()).set(1)
         self.clock_jumped_seconds = self._gauge(
             "clock_jumped_seconds",
-            "How far the wall clock has moved against the steady one since the start, forward if positive. Some hours: the machine "
-            "slept, or its time was set; graces and deadlines follow the wall clock within an hour, so see that it is right.",
+            "How far the wall clock is ahead of the time that graces and deadlines go by, behind if negative. Not 0: it was set, or a "
+            "provider told an earlier time at the start. A jump back is gone by after an hour, one forward never by itself.",
         )
         self.event_loop_lag_seconds = self._gauge(
             "event_loop_lag_seconds",

@@ -48,28 +48,51 @@ def test_a_jump_is_not_followed(machine: Machine, clock: SystemClock, leap: floa
     assert clock.jumped_seconds == pytest.approx(leap)
 
 
-def test_a_jump_that_stands_is_followed_in_the_end(machine: Machine, clock: SystemClock) -> None:
-    machine.wall += 86400
+def test_a_jump_back_that_stands_is_followed_in_the_end(machine: Machine, clock: SystemClock) -> None:
+    machine.wall -= 86400
     clock.now()
-    machine.pass_(DISTRUST_SECONDS)
-    assert clock.now().timestamp() == START + 86400 + DISTRUST_SECONDS
+    machine.pass_(DISTRUST_SECONDS - 1)
+    assert clock.now().timestamp() == pytest.approx(START + DISTRUST_SECONDS - 1)
+    machine.pass_(1)
+    assert clock.now().timestamp() == START - 86400 + DISTRUST_SECONDS
     assert clock.jumped_seconds == 0
 
 
-def test_a_clock_that_jumps_again_has_to_stand_again(machine: Machine, clock: SystemClock) -> None:
+def test_a_jump_forward_is_never_followed_and_told_of_as_long(machine: Machine, clock: SystemClock) -> None:
     machine.wall += 86400
     clock.now()
-    machine.pass_(DISTRUST_SECONDS - 10)
+    machine.pass_(30 * DISTRUST_SECONDS)
+    assert clock.now().timestamp() == pytest.approx(START + 30 * DISTRUST_SECONDS)
+    assert clock.jumped_seconds == pytest.approx(86400)
+
+
+def test_a_jump_back_that_was_followed_is_not_taken_back_by_a_leap(machine: Machine, clock: SystemClock) -> None:
+    machine.wall -= 86400
+    clock.now()
+    machine.pass_(DISTRUST_SECONDS)
+    clock.now()
     machine.wall += 86400
+    clock.now()
+    machine.pass_(DISTRUST_SECONDS)
+    assert clock.now().timestamp() == pytest.approx(START - 86400 + 2 * DISTRUST_SECONDS)
+    assert clock.jumped_seconds == pytest.approx(86400)
+
+
+def test_a_clock_that_jumps_back_again_has_to_stand_again(machine: Machine, clock: SystemClock) -> None:
+    machine.wall -= 86400
+    clock.now()
+    machine.pass_(DISTRUST_SECONDS - 10)
+    machine.wall -= 86400
     clock.now()
     machine.pass_(20)
     assert clock.now().timestamp() == pytest.approx(START + DISTRUST_SECONDS + 10)
 
 
-def test_a_jump_that_is_put_back_leaves_nothing_behind(machine: Machine, clock: SystemClock) -> None:
-    machine.wall += 86400
+@pytest.mark.parametrize("leap", [86400.0, -86400.0])
+def test_a_jump_that_is_put_back_leaves_nothing_behind(machine: Machine, clock: SystemClock, leap: float) -> None:
+    machine.wall += leap
     clock.now()
-    machine.wall -= 86400
+    machine.wall -= leap
     machine.pass_(5)
     assert clock.now().timestamp() == START + 5
     assert clock.jumped_seconds == 0
@@ -99,11 +122,14 @@ def test_a_start_with_a_clock_that_is_ahead_goes_by_the_first_time_that_a_provid
     assert clock.jumped_seconds == 0.0
 
 
-def test_a_clock_that_stays_ahead_of_the_providers_is_believed_in_the_end(machine: Machine, clock: SystemClock) -> None:
+def test_a_provider_whose_clock_is_wrong_makes_no_deadline_come_early(machine: Machine, clock: SystemClock) -> None:
     clock.heard(told(machine, 7200.0))
-    clock.now()
-    machine.pass_(DISTRUST_SECONDS)
-    assert clock.now().timestamp() == START + DISTRUST_SECONDS
+    deadline = clock.now() + timedelta(hours=3)
+    machine.pass_(3 * 3600.0 - 1.0)
+    assert clock.now() < deadline
+    assert clock.jumped_seconds == pytest.approx(7200.0)
+    machine.pass_(1.0)
+    assert clock.now() >= deadline
 
 
 @pytest.mark.parametrize("ahead", [-7200.0, 0.0, 45.0, timedelta(days=3650).total_seconds()])

@@ -72,8 +72,8 @@ PROCESS = row(
         stack=True,
     ),
     graph(
-        "Clock against the steady one",
-        "How far the wall clock has moved since the start. Some hours: the machine slept, or its time was set.",
+        "Clock against the time gone by",
+        "How far the wall clock is ahead of the time that deadlines go by. Not 0: it was set, or is wrong.",
         Query("max by (instance) (shopperd_clock_jumped_seconds{@target})", "{{instance}}"),
         unit="s",
         alert="ShopperdClockJumped",

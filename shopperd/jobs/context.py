@@ -12,7 +12,7 @@ from uuid import UUID
 import structlog
 from attrs import define, field
 
-from shopperd.clock import JUMP_SECONDS, Clock
+from shopperd.clock import Clock
 from shopperd.model import Offer, SessionState
 from shopperd.offer_index import OfferIndex
 from shopperd.providers.contract import Provider
@@ -135,7 +135,6 @@ class Context:
         unrecorded: sessions whose machine is known to this process alone: neither the store nor the spool took its id.
         in_flight: requests that go on after the run that sent them; a stop waits for them.
         acts_until: by the monotonic clock, until when this process may act on a store that others can open too.
-        wall_ahead_at_start: see `clock_jumped_seconds`.
         frozen: the kill switch as last read from the store; the store is the truth.
         stopping: no new work is begun.
     """
@@ -154,20 +153,6 @@ class Context:
     acts_until: float = math.inf
     frozen: bool = False
     stopping: bool = False
-    wall_ahead_at_start: float = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.wall_ahead_at_start = self._wall_ahead_seconds
-
-    @property
-    def clock_jumped_seconds(self) -> float:
-        """How far the wall clock has moved against the steady one since the start. A jump counts before it is gone by, too."""
-        moved = self._wall_ahead_seconds - self.wall_ahead_at_start
-        return moved if abs(moved) > JUMP_SECONDS else moved + self.clock.jumped_seconds
-
-    @property
-    def _wall_ahead_seconds(self) -> float:
-        return self.clock.now().timestamp() - self.clock.monotonic()
 
     def spawn(self, work: Coroutine[None, None, None], name: str) -> None:
         """Have a request go on after the run that sends it, in the log context of that run."""

@@ -95,8 +95,7 @@ def refresh_ages(context: Context) -> None:
     metrics.creates_unrecorded.set(len(context.unrecorded))
     metrics.store_ok.set(1 if context.store.problem is None else 0)
     metrics.orphan_bound_seconds.set(published_bound_seconds(context.settings))
-    # Whole milliseconds: below that it is what two clocks read one after the other differ by.
-    metrics.clock_jumped_seconds.set(round(context.clock_jumped_seconds, 3))
+    metrics.clock_jumped_seconds.set(round(context.clock.jumped_seconds, 3))
     newest_market: dict[str, float] = {}
     for account in context.accounts.values():
         age = math.inf if account.last_complete_at is None else (now - account.last_complete_at).total_seconds()

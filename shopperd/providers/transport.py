@@ -310,7 +310,7 @@ class Transport:
                 "clock.ahead",
                 account=self._labels["account"],
                 seconds=round(ahead),
-                detail="this machine's clock is ahead of the provider's, whose time holds for the next hour: set the clock",
+                detail="this machine's clock is ahead of the provider's, whose time holds until they agree: set the clock",
             )
 
     async def close(self) -> None:
