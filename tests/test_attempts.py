@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from shopperd.attempts import (
     FREE_ATTEMPTS,
+    FUTURE_SECONDS,
     HOUR_SECONDS,
     JITTER_SHARE,
     Recent,
@@ -118,6 +119,11 @@ class TestTurns:
     def test_what_is_not_due_has_no_turn(self) -> None:
         assert next_in_turn([job("7", next_attempt_at=NOW + timedelta(seconds=1))], RULES, NOW) is None
         assert next_in_turn([], RULES, NOW) is None
+
+    def test_what_waits_for_longer_than_anybody_waits_was_put_off_by_a_clock_ahead(self) -> None:
+        longest = RULES.retry_max * (1.0 + JITTER_SHARE) + FUTURE_SECONDS
+        assert not is_due(job("7", next_attempt_at=NOW + timedelta(seconds=longest)), RULES, NOW)
+        assert is_due(job("7", next_attempt_at=NOW + timedelta(seconds=longest + 1)), RULES, NOW)
 
     @hypothesis_settings(deadline=None)
     @given(st.lists(jobs, max_size=8))

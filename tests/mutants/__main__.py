@@ -17,6 +17,7 @@ import click
 
 from tests.mutants.catalogue import MUTANTS
 from tests.mutants.mutant import ROOT, Mutant
+from tests.mutants.score import SAME, TESTS, scored
 from tests.mutants.trial import Result, Run, Verdict, baseline, copied, tried
 
 
@@ -24,8 +25,12 @@ from tests.mutants.trial import Result, Run, Verdict, baseline, copied, tried
 @click.option("-k", "wanted", default="", help="Only mutants whose name holds this text.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Mutants at the same time.")
 @click.option("--list", "only_list", is_flag=True, help="Tell what there is, and play nothing.")
-def main(wanted: str, jobs: int, only_list: bool) -> None:
+@click.option("--score", "module", type=click.Choice(list(TESTS)), help="Instead, the score of one module.")
+def main(wanted: str, jobs: int, only_list: bool, module: str | None) -> None:
     """Play the catalogue of mutants."""
+    if module is not None:
+        _tell_score(module, wanted)
+        return
     mutants = [mutant for mutant in MUTANTS if wanted in mutant.name]
     if not mutants:
         raise click.ClickException(f"no mutant has {wanted!r} in its name")
@@ -42,6 +47,20 @@ def main(wanted: str, jobs: int, only_list: bool) -> None:
         click.echo(f"{result.verdict.upper()}: {result.mutant.name}: {result.mutant.what} {result.by}".rstrip())
     click.echo(f"took {time.monotonic() - began:.0f} s")
     click.echo(json.dumps({"mutants": len(results), "caught": caught, "survived": len(missed)}))
+    sys.exit(1 if missed else 0)
+
+
+def _tell_score(module: str, wanted: str) -> None:
+    began = time.monotonic()
+    results = scored(module, wanted)
+    same = [change for change, noticed in results if not noticed and change.name in SAME]
+    missed = [change for change, noticed in results if not noticed and change.name not in SAME]
+    for change in missed:
+        click.echo(f"SURVIVED: {module}:{change.lines.start}: {change.name}")
+    noticed = len(results) - len(same) - len(missed)
+    click.echo(f"took {time.monotonic() - began:.0f} s")
+    told = {"changes": len(results), "noticed": noticed, "the_same": len(same), "survived": len(missed)}
+    click.echo(json.dumps(told | {"score_percent": round(100.0 * noticed / max(1, len(results)), 1)}))
     sys.exit(1 if missed else 0)
 
 

@@ -496,4 +496,106 @@ REMEMBERING = (
     ),
 )
 
-MUTANTS = (*DESTROYING, *CREATING, *LOOKING, *REMEMBERING)
+PACING = (
+    Mutant(
+        name="no-limit-for-one-machine",
+        source="LESSONS D16, scrapoxy#32",
+        what="Whoever wakes a destroy again and again has it sent each time, until the provider bans the account.",
+        file="attempts.py",
+        before="        pauses.append(_pause_seconds(recent.machine, attempts_per_hour(rules)))\n",
+        after="",
+        killed_by=tests("test_attempts", "TestLimits::test_the_limit_for_one_machine_is_a_window_that_slides"),
+    ),
+    Mutant(
+        name="first-destroys-share-the-limit-of-repeated-ones",
+        source="LESSONS D15, boskos#112, test-infra#15866",
+        what="Machines that do not go away use up the hour, and true orphans that nobody asked for yet bill on.",
+        file="attempts.py",
+        before="        if is_repeated(job):\n",
+        after="        if rules is not None:\n",
+        killed_by=tests("test_attempts", "TestLimits::test_the_limit_of_an_account_holds_only_what_does_not_go_away"),
+    ),
+    Mutant(
+        name="oldest-destroy-first",
+        source="LESSONS D15, boskos#112, test-infra#15866",
+        what="Hundreds of destroys that were refused before stand in front of the one that would go through.",
+        file="attempts.py",
+        before="(not is_first(job), is_stuck(job, rules, now), job.next_attempt_at, job.id)",
+        after="(job.next_attempt_at, job.id)",
+        killed_by=tests(
+            "test_attempts", "TestTurns::test_what_was_never_tried_goes_before_what_was_and_that_before_what_is_stuck"
+        ),
+    ),
+    Mutant(
+        name="one-history-of-destroys",
+        source="LESSONS I6, D16, scrapoxy#32",
+        what="A clock that is set ahead makes every request look old, and the limit of an hour is full anew.",
+        file="attempts.py",
+        before="    return max(pauses)\n",
+        after="    return min(pauses[1:])\n",
+        killed_by=tests("test_attempts", "TestLimits::test_of_several_histories_the_strictest_counts"),
+    ),
+    Mutant(
+        name="due-when-the-clock-has-caught-up",
+        source="LESSONS I6",
+        what="A destroy that a clock ahead has put off waits for days when that clock is put right, and bills.",
+        file="attempts.py",
+        before=" or job.next_attempt_at > now + timedelta(seconds=longest + FUTURE_SECONDS)\n",
+        after="\n",
+        killed_by=tests(
+            "test_attempts", "TestTurns::test_what_waits_for_longer_than_anybody_waits_was_put_off_by_a_clock_ahead"
+        ),
+    ),
+)
+
+HOLDING = (
+    Mutant(
+        name="lease-taken-from-the-living",
+        source="LESSONS I8, kopf#1266",
+        what="Of two daemons on one store both act.",
+        file="store/lease.py",
+        before="        if moment < other.until:\n",
+        after="        if moment > other.until:\n",
+        killed_by=tests("store/test_lease", "test_a_store_is_held_by_one_process_until_its_lease_is_over"),
+    ),
+    Mutant(
+        name="lease-of-the-dead-holds-for-ever",
+        source="LESSONS H7, wolverine#2602",
+        what="A daemon dies, and no other takes over: what is to be destroyed bills on.",
+        file="store/lease.py",
+        before="        if moment < other.until:\n",
+        after="        if other.process:\n",
+        killed_by=tests("store/test_lease", "test_a_store_is_held_by_one_process_until_its_lease_is_over"),
+    ),
+    Mutant(
+        name="lease-given-up-by-anybody",
+        source="LESSONS I9",
+        what="A daemon that stops takes the lease from the one that acts, and a third begins beside it.",
+        file="store/lease.py",
+        before='    if isinstance(raw, dict) and raw.get("process") == process.hex:\n',
+        after="    if isinstance(raw, dict):\n",
+        killed_by=tests(
+            "store/test_lease", "test_what_is_given_up_can_be_taken_at_once_but_only_by_its_holder[sqlite]"
+        ),
+    ),
+    Mutant(
+        name="lease-by-the-hosts-clock",
+        source="LESSONS I7",
+        what="A replica whose clock is ahead takes a lease that is not over, and both act.",
+        file="store/lease.py",
+        before='    if conn.dialect.name != "postgresql":\n',
+        after='    if conn.dialect.name != "":\n',
+        killed_by=tests("store/test_lease", "test_the_databases_own_clock_tells_when_a_lease_is_over[postgres]"),
+    ),
+    Mutant(
+        name="clock-that-leaps-in-the-end",
+        source="LESSONS I6",
+        what="A clock that was set forward is believed after an hour, and sessions end before their time.",
+        file="clock.py",
+        before="        elif off < 0 and awake",
+        after="        elif awake",
+        killed_by=tests("test_clock", "test_a_jump_forward_is_never_followed_and_told_of_as_long"),
+    ),
+)
+
+MUTANTS = (*DESTROYING, *CREATING, *LOOKING, *REMEMBERING, *PACING, *HOLDING)
