@@ -20,10 +20,10 @@ from shopperd.jobs.destroys import (
     record_answer,
 )
 from shopperd.jobs.knowledge import FROZEN_KEY
-from shopperd.model import DestroyJob, DestroyOrigin, HoldReason, OrphanKind
-from shopperd.providers.contract import URGENT, InstanceNotFound, Refused
+from shopperd.model import DestroyJob, DestroyOrigin, HoldReason, OrphanKind, Track
+from shopperd.providers.contract import GATE, URGENT, InstanceNotFound, Refused
 from shopperd.reconcile import Authority
-from shopperd.store import destroys, meta
+from shopperd.store import destroys, instances, meta
 from tests.jobs.desk import ACCOUNT, Desk
 
 FREE = Authority(no_right="", observing=0, frozen=False)
@@ -368,7 +368,7 @@ class TestLastLook:
         desk.look()
         desk.market.machines.clear()
         desk.at.last_complete_at = None
-        await run(desk)
+        assert await run(desk) == "sent 1 destroys, 2 not proven gone yet, 1 held"
         assert [id_ for id_, _ in desk.market.asked] == ["8"]
         assert (desk.job("7").hold, waits(desk) >= 4.5) == (HoldReason.LAST_LOOK, True)
 
@@ -406,6 +406,7 @@ class TestLastLook:
         desk.market.on_destroy = lambda _: setattr(desk.context, "stopping", True)
         await run(desk)
         assert len(desk.market.asked) == 1
+        assert desk.trail("destroy.held") == [], "the other one is not even tried"
 
     async def test_a_run_tells_what_it_did(self, desk: Desk) -> None:
         assert await run(desk) == "nothing to destroy"
@@ -434,6 +435,144 @@ class TestLastLook:
         await asyncio.sleep(0)
         await run(desk)
         await asyncio.wait_for(waiting, 1.0)
+
+    async def test_failed_looks_come_ever_more_rarely(self, desk: Desk) -> None:
+        desk.over(7)
+        desk.look()
+        desk.at.last_complete_at = None
+        desk.market.hidden.add("7")
+        job = DestroysJob(desk.context, desk.at)
+        for wait in (5.0, 10.0, 20.0, 40.0):
+            await run(desk, job)
+            assert waits(desk) == pytest.approx(wait, rel=0.1)
+            desk.clock.advance(waits(desk))
+
+    async def test_when_it_is_to_run_again_is_when_the_next_one_is_due(self, desk: Desk) -> None:
+        desk.market.stubborn.add("7")
+        desk.over(7)
+        desk.look()
+        job = DestroysJob(desk.context, desk.at)
+        assert (await job.run()).again_in_seconds == waits(desk)
+        desk.clock.advance(waits(desk))
+        desk.market.on_destroy = lambda _: desk.clock.advance(3600.0)
+        assert (await job.run()).again_in_seconds == 0.05, "a run without a pause would hold up the others"
+
+    async def test_one_that_only_waits_for_its_proof_is_not_sent(self, desk: Desk) -> None:
+        desk.over(7)
+        desk.look()
+        job = DestroysJob(desk.context, desk.at)
+        await run(desk, job)
+        desk.clock.advance(waits(desk))
+        desk.look()
+        assert await run(desk, job) == "sent 0 destroys, 1 not proven gone yet, 0 held"
+        assert len(desk.market.asked) == 1
+
+    async def test_stuck_ones_are_told_counted_and_shown(self, desk: Desk) -> None:
+        labels = {"account": ACCOUNT, "provider": "vastai"}
+        job = DestroysJob(desk.context, desk.at)
+        recorded = desk.over(7)
+        desk.look()
+        desk.store.run_sync(destroys.update, evolve(recorded, attempts=20, hold=HoldReason.LAST_LOOK))
+        desk.market.hidden.add("7")
+        desk.at.last_complete_at = None
+        with capture_logs() as lines:
+            for _ in range(2):
+                await run(desk, job)
+        assert len([line for line in lines if line["event"] == "destroy.stuck"]) == 1
+        assert desk.at.destroys_stuck == 1
+        assert desk.context.metrics.registry.get_sample_value("shopperd_destroys_stuck", labels) == 1
+        close(desk, desk.job("7"))
+        await run(desk, job)
+        assert desk.at.destroys_stuck == 0
+        assert desk.context.metrics.registry.get_sample_value("shopperd_destroys_stuck", labels) == 0
+
+    def test_a_run_may_take_as_long_as_hundreds_of_destroys(self, desk: Desk) -> None:
+        job = DestroysJob(desk.context, desk.at)
+        assert (job.deadline, job.interval, job.name, job.must_finish) == (3600.0, 30.0, "destroys", True)
+
+    @pytest.mark.parametrize("age", [0.0, 3600.0])
+    async def test_a_fresh_listing_outweighs_a_read_that_does_not_know_the_machine(
+        self, desk: Desk, age: float
+    ) -> None:
+        verdict(desk)
+        desk.look()
+        desk.market.machines.clear()
+        desk.at.last_complete_at = desk.clock.now() - timedelta(seconds=age)
+        await run(desk)
+        assert bool(desk.market.asked) is (age == 0.0)
+
+    @pytest.mark.parametrize("origin", list(DestroyOrigin))
+    @pytest.mark.parametrize("listed", ["now", "before", "never"])
+    async def test_failed_looks_are_outweighed_for_a_command_alone_and_only_by_what_is_listed(
+        self, desk: Desk, origin: DestroyOrigin, listed: str
+    ) -> None:
+        desk.over(7, origin=origin, kind=OrphanKind.ENDED)
+        there = desk.market.machines.copy()
+        if listed != "never":
+            desk.look()
+        job = DestroysJob(desk.context, desk.at)
+        desk.market.hidden.add("7")
+        for _ in range(BLIND_LOOKS_MAX + 2):
+            desk.market.machines = there.copy() if listed == "now" else {}
+            desk.look()
+            await run(desk, job)
+            desk.clock.advance(waits(desk))
+        assert bool(desk.market.asked) is (listed == "now" and origin is DestroyOrigin.COMMAND)
+
+    async def test_a_machine_that_nobody_listed_and_no_read_knows_is_asked_for_by_command(self, desk: Desk) -> None:
+        desk.over(7)
+        desk.market.machines.clear()
+        desk.look()
+        await run(desk)
+        assert len(desk.market.asked) == 1
+
+    async def test_a_look_that_shows_what_no_listing_has_held_yet_counts_as_its_first_sight(self, desk: Desk) -> None:
+        desk.over(7)
+        now = desk.clock.now()
+        rented = Track(desk.market.machines["7"], first_seen_at=now, last_seen_at=now, ever_seen=False)
+        desk.store.run_sync(instances.save, ACCOUNT, [rented])
+        await run(desk)
+        assert desk.store.run_sync(instances.tracks, ACCOUNT)["7"].ever_seen
+
+    async def test_a_look_that_succeeds_ends_the_waiting_for_failed_ones(self, desk: Desk) -> None:
+        desk.market.stubborn.add("7")
+        desk.over(7)
+        job = DestroysJob(desk.context, desk.at)
+        for hidden in (True, True, False, True):
+            desk.look()
+            desk.market.hidden = {"7"} if hidden else set()
+            desk.clock.advance(waits(desk))
+            await run(desk, job)
+        assert waits(desk) == pytest.approx(10.0, rel=0.1)
+
+    async def test_a_freeze_during_the_look_sends_nothing(self, desk: Desk) -> None:
+        class Freezing(list[tuple[str, float]]):
+            def append(self, _: object) -> None:
+                desk.store.run_sync(meta.put, FROZEN_KEY, {"reason": "a drill"})
+
+        desk.market.looks = Freezing()
+        desk.over(7)
+        desk.look()
+        assert await run(desk) == "sent 0 destroys, 1 not proven gone yet, 1 held"
+        assert desk.market.asked == []
+
+    async def test_a_store_that_cannot_be_asked_when_its_turn_has_come_sends_nothing(self, desk: Desk) -> None:
+        desk.over(7)
+        desk.look()
+        job = DestroysJob(desk.context, desk.at)
+        desk.wilful.refuses.add("check_last")
+        await run(desk, job)
+        assert desk.market.asked == []
+        assert counted(desk, "ok") == 0
+        assert GATE.get() is None
+
+    async def test_a_failed_look_is_told_as_a_hold(self, desk: Desk) -> None:
+        desk.over(7)
+        desk.look()
+        desk.market.hidden.add("7")
+        with capture_logs() as lines:
+            await run(desk)
+        assert [line["hold"] for line in lines if line["event"] == "destroy.held"] == ["last_look"]
 
 
 def counted(desk: Desk, outcome: str) -> float:
