@@ -144,6 +144,8 @@ class TestGuards:
         assert guarded(desk, accepted) is None
         assert waits(desk) == desk.context.settings.destroys.retry_max
         assert desk.trail("destroy.held") == []
+        desk.clock.advance(waits(desk))
+        assert guarded(desk, accepted, FROZEN) == (HoldReason.FROZEN,), "a hold is told first"
 
     def test_one_that_was_not_accepted_and_is_missed_is_asked_for(self, desk: Desk) -> None:
         job = desk.over(7)

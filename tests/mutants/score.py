@@ -25,7 +25,6 @@ from tests.mutants.mutant import ROOT
 TESTS = {
     "jobs/destroys.py": ("tests/jobs/test_acting.py", "tests/jobs/test_destroys.py"),
     "attempts.py": ("tests/test_attempts.py",),
-    "store/lease.py": ("tests/store/test_lease.py", "tests/daemon/test_lease.py"),
 }
 """What can be scored, and by which tests."""
 
