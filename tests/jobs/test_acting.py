@@ -270,6 +270,12 @@ class TestHourOfVerdicts:
             desk.context.settings.destroys.retry_max,
         )
 
+    def test_a_share_of_all_is_no_limit(self, desk: Desk) -> None:
+        settings = desk.context.settings
+        desk.context.settings = evolve(settings, orphans=evolve(settings.orphans, max_share_per_hour=1.0))
+        for job in self.judged(desk):
+            assert begun(desk, job) is not None
+
     def test_what_a_clock_ahead_has_noted_uses_nothing_up(self, desk: Desk) -> None:
         third, first, second = self.judged(desk)
         desk.clock.jump(86400.0)
