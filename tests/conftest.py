@@ -1,5 +1,6 @@
 """What all tests share: a clock, metrics of their own, and aioresponses made fit for the installed aiohttp."""
 
+import gc
 import inspect
 import os
 from collections.abc import Iterator
@@ -20,6 +21,12 @@ settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("other", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 """A run of the tests tries the same cases as the one before; HYPOTHESIS_PROFILE=other looks for new ones."""
+
+
+def pytest_collection_finish() -> None:
+    """The tests themselves are no garbage: whoever looks for some need not look through them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import multiprocessing
 import os
@@ -123,13 +122,7 @@ class _Piece:
 
 
 def _work(piece: _Piece) -> Tally:
-    """What leaves with its worker need not be looked for after every few hundred objects; a piece leaves little enough."""
-    gc.disable()
-    try:
-        return piece.work()
-    finally:
-        gc.enable()
-        gc.collect()
+    return piece.work()
 
 
 def _leave_signals_to_the_parent() -> None:
