@@ -153,6 +153,7 @@ THERE = row(
         Column("Cost per hour", "sum by (account, provider) (shopperd_spend_usd_per_hour{@account})", "currencyUSD"),
         Column("Credit", "sum by (account, provider) (shopperd_account_balance_usd{@account})", "currencyUSD"),
         Column("Unpriced", "sum by (account, provider) (shopperd_unpriced_instances{@account})"),
+        Column("Unreadable charges", "sum by (account, provider) (shopperd_unreadable_charges{@account})"),
         Column(
             "Orphans' cost",
             "sum by (account, provider) (shopperd_orphan_usd_per_hour{@account})",
