@@ -147,10 +147,12 @@ class Number(TypeDecorator[float]):
         return dialect.type_descriptor(REAL() if dialect.name == "sqlite" else Double())
 
     def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:
-        """Refuse what is not finite."""
-        if value is not None and not math.isfinite(value):
+        """Refuse what is not finite; what is left is a float, and SQLite would keep no zero's sign."""
+        if value is None:
+            return None
+        if not math.isfinite(value):
             raise ValueError(f"not a finite number: {value}")
-        return value
+        return float(value) + 0.0
 
 
 class Flag(TypeDecorator[bool]):
@@ -162,6 +164,10 @@ class Flag(TypeDecorator[bool]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """SQLite has no type for it."""
         return dialect.type_descriptor(Integer() if dialect.name == "sqlite" else Boolean())
+
+    def process_bind_param(self, value: bool | None, dialect: Dialect) -> int | bool | None:
+        """Write it as it will be there."""
+        return int(value) if value is not None and dialect.name == "sqlite" else value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> bool | None:
         """Read it back as a bool."""

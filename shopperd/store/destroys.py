@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -15,19 +16,20 @@ from shopperd.store import dialect, memo
 from shopperd.store.columns import is_storable
 from shopperd.store.errors import Conflict
 from shopperd.store.schema import destroys
+from shopperd.store.seals import Sealed
 
 _COLUMNS = tuple(attribute.name for attribute in fields(DestroyJob))
-_ORDERED = tuple(destroys.c[name] for name in _COLUMNS)
-"""In the order of the noun's own fields, so that a row's values are its arguments."""
+_ROWS = Sealed(destroys, _COLUMNS)
+"""Read in the order of the noun's own fields, so that a row's values are its arguments."""
 
-_GET = sa.select(*_ORDERED).where(destroys.c.id == sa.bindparam("wanted"))
+_GET = sa.select(*_ROWS.columns).where(destroys.c.id == sa.bindparam("wanted"))
 _OPEN = (
-    sa.select(*_ORDERED)
+    sa.select(*_ROWS.columns)
     .where(destroys.c.account == sa.bindparam("wanted"), destroys.c.gone_at.is_(None))
     .order_by(destroys.c.next_attempt_at, destroys.c.id)
 )
 _OF_INSTANCE = (
-    sa.select(*_ORDERED)
+    sa.select(*_ROWS.columns)
     .where(destroys.c.account == sa.bindparam("wanted"), destroys.c.instance_id == sa.bindparam("machine"))
     .order_by(destroys.c.id.desc())
     .limit(1)
@@ -42,16 +44,10 @@ _VERDICTS = (
         (destroys.c.origin == DestroyOrigin.VERDICT) | destroys.c.kind.is_not(None),
     )
 )
-_CORRECT = (
-    sa.update(destroys)
-    .where(destroys.c.account == sa.bindparam("wanted"), destroys.c.requested_at > sa.bindparam("now"))
-    .values(requested_at=sa.bindparam("now"))
+_AHEAD = sa.select(*_ROWS.columns).where(
+    destroys.c.account == sa.bindparam("wanted"), destroys.c.requested_at > sa.bindparam("now")
 )
-_UPDATE = (
-    sa.update(destroys)
-    .where(destroys.c.id == sa.bindparam("new_id"))
-    .values({name: sa.bindparam(f"new_{name}") for name in _COLUMNS if name != "id"})
-)
+_UPDATE = sa.update(destroys).where(destroys.c.id == sa.bindparam("same_id")).values(_ROWS.values)
 
 
 def add(conn: Connection, job: DestroyJob) -> DestroyJob:
@@ -65,9 +61,7 @@ def add(conn: Connection, job: DestroyJob) -> DestroyJob:
     del values["id"]
     number = conn.scalar(_add(conn.dialect.name), values)
     if number is not None:
-        added = evolve(job, id=number, gone_at=None)
-        _keep(conn, added)
-        return added
+        return _write(conn, evolve(job, id=number, gone_at=None))  # once more, as its number is under the seal too
     standing = for_instance(conn, job.account, job.instance_id)
     if standing is None or standing.gone_at is not None:
         raise Conflict(f"the destroy of {job.instance_id} changed while another was added")
@@ -90,8 +84,7 @@ def get(conn: Connection, job_id: int) -> DestroyJob | None:
     """One job, open or closed."""
     kept = memo.room(conn, "destroys")
     if job_id not in kept:
-        row = conn.execute(_GET, {"wanted": job_id}).one_or_none()
-        kept[job_id] = None if row is None else DestroyJob(*row)
+        kept[job_id] = next(_jobs(conn, _GET, wanted=job_id), None)
     found: DestroyJob | None = kept[job_id]
     return found
 
@@ -100,14 +93,13 @@ def open_jobs(conn: Connection, account: str) -> list[DestroyJob]:
     """The jobs of an account whose machine is not proven gone, the one due first at the front."""
     kept = memo.room(conn, "open destroys")
     if account not in kept:
-        kept[account] = tuple(DestroyJob(*row) for row in conn.execute(_OPEN, {"wanted": account}))
+        kept[account] = tuple(_jobs(conn, _OPEN, wanted=account))
     return list(kept[account])
 
 
 def for_instance(conn: Connection, account: str, instance_id: str) -> DestroyJob | None:
     """The newest job of a machine, open or closed."""
-    row = conn.execute(_OF_INSTANCE, {"wanted": account, "machine": instance_id}).one_or_none()
-    return None if row is None else DestroyJob(*row)
+    return next(_jobs(conn, _OF_INSTANCE, wanted=account, machine=instance_id), None)
 
 
 def update(conn: Connection, job: DestroyJob) -> DestroyJob:
@@ -137,9 +129,8 @@ def verdicts_since(conn: Connection, account: str, since: datetime) -> int:
 
 def correct_future(conn: Connection, account: str, now: datetime) -> None:
     """A clock that was ahead has noted the future: those jobs would count in every limit until then. They are of now."""
-    if conn.execute(_CORRECT, {"wanted": account, "now": now}).rowcount:
-        memo.room(conn, "destroys").clear()
-        memo.room(conn, "open destroys").pop(account, None)
+    for job in list(_jobs(conn, _AHEAD, wanted=account, now=now)):
+        _write(conn, evolve(job, requested_at=now))
 
 
 def forget_gone(conn: Connection, before: datetime, limit: int) -> int:
@@ -157,12 +148,16 @@ def _add(database: str) -> sa.Executable:
     return statement.returning(destroys.c.id)
 
 
+def _jobs(conn: Connection, query: sa.Select[Any], **wanted: Any) -> Iterator[DestroyJob]:
+    return (DestroyJob(*values) for values in _ROWS.read(conn, query, wanted))
+
+
 def _row(job: DestroyJob) -> dict[str, Any]:
     return {name: getattr(job, name) for name in _COLUMNS}
 
 
 def _write(conn: Connection, job: DestroyJob) -> DestroyJob:
-    conn.execute(_UPDATE, {f"new_{name}": value for name, value in _row(job).items()})
+    conn.execute(_UPDATE, _ROWS.sealed(conn, _row(job)) | {"same_id": job.id})
     _keep(conn, job)
     return job
 

@@ -20,6 +20,7 @@ import sqlite3
 from sqlalchemy import exc
 
 from shopperd.store.columns import UnreadableValueError
+from shopperd.store.seals import BrokenSealError
 
 
 class StoreError(Exception):
@@ -141,6 +142,8 @@ def is_busy(error: exc.DBAPIError) -> bool:
 
 def store_error(error: Exception, location: str) -> Exception:
     """What an error of the database means: a `StoreError`, a `Conflict`, or the error of a caller's bad value."""
+    if isinstance(error, BrokenSealError):
+        return StoreDamaged(location, f"is damaged ({error}); {RESTORE_ADVICE}", lasting=True)
     if isinstance(error, UnreadableValueError):
         return StoreDamaged(location, f"{error}; {RESTORE_ADVICE}")
     if isinstance(error, UnicodeDecodeError):

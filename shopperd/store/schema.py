@@ -18,8 +18,9 @@ from shopperd.model import (
     Spec,
 )
 from shopperd.store.columns import Choice, Flag, Id, Json, Moment, Number, Words, count, key_text, row_number
+from shopperd.store.seals import SEAL
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest of the `migrations`: a store that is there needs none of them. A test compares the two."""
 
 metadata = MetaData(
@@ -28,6 +29,12 @@ metadata = MetaData(
         "fk": "fk_%(table_name)s_%(column_0_name)s",
     }
 )
+
+
+def _seal() -> Column[int]:
+    """For rows that a destroy follows from; the last of a table's columns when it was added, and no part of what is sealed."""
+    return Column(SEAL, count())
+
 
 sessions = Table(
     "sessions",
@@ -53,6 +60,7 @@ sessions = Table(
     Column("state_since", Moment()),
     Column("deadline_set_at", Moment()),
     Column("version", count(), nullable=False),  # compared and set: the fence between two writers
+    _seal(),
     Index("ix_sessions_created_at", "created_at", "id"),  # pages, newest first; retention
     Index("ix_sessions_account_state", "account", "state"),  # every snapshot asks for the live ones of its account
     Index("ix_sessions_instance", "account", "instance_id"),  # whose machine is this, whatever its tag says
@@ -70,6 +78,7 @@ tombstones = Table(  # what is left of a forgotten session for ever: enough to k
     Column("ended_at", Moment()),
     Column("reason", Words()),
     Column("instance_id", key_text()),
+    _seal(),
     Index("ix_tombstones_instance", "account", "instance_id"),  # as for sessions
     sqlite_strict=True,
 )
@@ -115,6 +124,7 @@ instances = Table(  # one row a machine, an `Instance` and its `Track` side by s
     Column("missed_at", Moment()),
     Column("gone_at", Moment()),
     Column("billed_per_hour", Number()),
+    _seal(),
     Index("ix_instances_gone_at", "gone_at"),  # retention
     Index("ix_instances_session_id", "session_id"),  # is a machine left that carries this session's tag
     sqlite_strict=True,
@@ -139,6 +149,7 @@ destroys = Table(  # open until gone_at is set
     Column("gone_at", Moment()),
     Column("last_error", Words()),
     Column("hold", Choice(HoldReason)),
+    _seal(),
     Index(  # one open job a machine
         "uq_destroys_open",
         "account",

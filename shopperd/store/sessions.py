@@ -11,7 +11,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from attrs import evolve, fields
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection
 
 from shopperd.model import Session, SessionState, Spec
 from shopperd.store import dialect, memo
@@ -19,6 +19,7 @@ from shopperd.store.columns import is_storable
 from shopperd.store.errors import BadCursor, Conflict
 from shopperd.store.paging import Page, read_cursor, write_cursor
 from shopperd.store.schema import destroys, idempotency_keys, instances, sessions, tombstones
+from shopperd.store.seals import SEAL, Sealed
 
 K = TypeVar("K", UUID, str)
 
@@ -28,24 +29,28 @@ OVER = (SessionState.ENDED, SessionState.FAILED, SessionState.LOST)
 IDS_PER_QUERY = 500
 """Well under the number of parameters that either database takes in one statement."""
 
-_COLUMNS = tuple(column.name for column in sessions.columns)
+_COLUMNS = tuple(attribute.name for attribute in fields(Session))
+_ROWS = Sealed(sessions, _COLUMNS)
+"""Read in the order of the noun's own fields, so that a row's values are its arguments."""
+
+_LEFT = tuple(column.name for column in tombstones.columns if column.name != SEAL)
+"""What a tombstone keeps of a session."""
+
+_GRAVES = Sealed(tombstones, _LEFT)
 
 
 def _query(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
     mine = sessions.c.account == sa.bindparam("wanted")
-    return sa.select(*_ORDERED).where(mine, condition).order_by(sessions.c.created_at, sessions.c.id)
+    return sa.select(*_ROWS.columns).where(mine, condition).order_by(sessions.c.created_at, sessions.c.id)
 
 
-_ORDERED = tuple(sessions.c[attribute.name] for attribute in fields(Session))
-"""In the order of the noun's own fields, so that a row's values are its arguments."""
-
-_GET = sa.select(*_ORDERED).where(sessions.c.id == sa.bindparam("wanted"))
+_GET = sa.select(*_ROWS.columns).where(sessions.c.id == sa.bindparam("wanted"))
 _OPEN = _query(sessions.c.state.not_in(OVER))
 _LOST = _query(sessions.c.state == SessionState.LOST)
 _UPDATE = (
     sa.update(sessions)
     .where(sessions.c.id == sa.bindparam("same_id"), sessions.c.version == sa.bindparam("same_version"))
-    .values({name: sa.bindparam(f"new_{name}") for name in _COLUMNS})
+    .values(_ROWS.values)
 )
 _over_since = sa.func.coalesce(sessions.c.ended_at, sessions.c.state_since, sessions.c.created_at)
 
@@ -57,7 +62,7 @@ def insert(conn: Connection, session: Session) -> None:
         Conflict: the id is taken, be it by a forgotten session.
     """
     forgotten = conn.scalar(sa.select(tombstones.c.id).where(tombstones.c.id == session.id))
-    if forgotten is not None or conn.scalar(_insert(conn.dialect.name), _row(session)) is None:
+    if forgotten is not None or conn.scalar(_insert(conn.dialect.name), _row(conn, session)) is None:
         raise Conflict(f"session {session.id} exists already")
     _keep(conn, session, instead_of=session)
 
@@ -66,10 +71,10 @@ def get(conn: Connection, session_id: UUID) -> Session | None:
     """One session, unless it is unknown or forgotten."""
     kept = memo.room(conn, "sessions")
     if session_id not in kept:
-        row = conn.execute(_GET, {"wanted": session_id}).one_or_none()
-        if row is None:
+        session = next(_sessions(conn, _GET, wanted=session_id), None)
+        if session is None:
             return None  # and not kept: anybody may ask for any id
-        kept[session_id] = Session(*row)
+        kept[session_id] = session
     found: Session | None = kept[session_id]
     return found
 
@@ -81,8 +86,10 @@ def update(conn: Connection, session: Session) -> Session:
         Conflict: somebody has, or it is not there any more.
     """
     following = evolve(session, version=session.version + 1)
-    values = {f"new_{name}": value for name, value in _row(following).items()}
-    if conn.execute(_UPDATE, values | {"same_id": session.id, "same_version": session.version}).rowcount != 1:
+    if (
+        conn.execute(_UPDATE, _row(conn, following) | {"same_id": session.id, "same_version": session.version}).rowcount
+        != 1
+    ):
         raise Conflict(f"session {session.id} was changed since its version {session.version} was read")
     _keep(conn, following, instead_of=memo.room(conn, "sessions").get(session.id))
     return following
@@ -102,7 +109,7 @@ def page(
         BadCursor: the cursor is not from a page of sessions.
     """
     place = sa.tuple_(sessions.c.created_at, sessions.c.id)
-    query = sa.select(sessions).order_by(sessions.c.created_at.desc(), sessions.c.id.desc()).limit(limit + 1)
+    query = sa.select(*_ROWS.columns).order_by(sessions.c.created_at.desc(), sessions.c.id.desc()).limit(limit + 1)
     if states is not None:
         query = query.where(sessions.c.state.in_(list(states)))
     if account is not None:
@@ -113,7 +120,7 @@ def page(
             place
             < sa.tuple_(sa.literal(created_at, sessions.c.created_at.type), sa.literal(session_id, sessions.c.id.type))
         )
-    found = [Session(**row) for row in conn.execute(query).mappings()]
+    found = list(_sessions(conn, query))
     items = tuple(found[:limit])
     if len(found) <= limit or not items:
         return Page(items)
@@ -155,11 +162,11 @@ def known(conn: Connection, ids: Collection[UUID]) -> dict[UUID, Session]:
         elif id_ not in here or id_ not in forgotten:
             unread.append(id_)
     for some in _pieces(unread):
-        rows = {row.id: row for row in conn.execute(sa.select(*_ORDERED).where(sessions.c.id.in_(some)))}
-        graves = {row["id"]: row for row in conn.execute(_graves(tombstones.c.id.in_(some))).mappings()}
+        there = {one.id: one for one in _sessions(conn, sa.select(*_ROWS.columns).where(sessions.c.id.in_(some)))}
+        graves = {one.id: one for one in _forgotten(conn, sa.select(*_GRAVES.columns).where(tombstones.c.id.in_(some)))}
         for id_ in some:
-            here[id_] = Session(*rows[id_]) if id_ in rows else None
-            forgotten[id_] = _forgotten(graves[id_]) if id_ in graves else None
+            here[id_] = there.get(id_)
+            forgotten[id_] = graves.get(id_)
             session = here[id_] or forgotten[id_]
             if session is not None:
                 found[id_] = session
@@ -172,11 +179,10 @@ def bound(conn: Connection, account: str, instance_ids: Collection[str]) -> dict
     unread = [id_ for id_ in dict.fromkeys(instance_ids) if id_ not in kept]
     for some in _pieces(unread):
         kept.update(dict.fromkeys(some))
-        for table, read in ((tombstones, _forgotten), (sessions, _whole)):
+        for table, rows, read in ((tombstones, _GRAVES, _forgotten), (sessions, _ROWS, _sessions)):
             mine = (table.c.account == account) & table.c.instance_id.in_(some)
-            query = sa.select(table).where(mine).order_by(table.c.created_at, table.c.id)
-            for row in conn.execute(query).mappings():
-                kept[row["instance_id"]] = read(row)
+            query = sa.select(*rows.columns).where(mine).order_by(table.c.created_at, table.c.id)
+            kept.update((session.instance_id, session) for session in read(conn, query))
     return {id_: kept[id_] for id_ in instance_ids if kept[id_] is not None}
 
 
@@ -186,20 +192,23 @@ def forget_ended(conn: Connection, before: datetime, limit: int) -> int:
     A session stays as long as a machine that is bound to it or carries its tag is not proven gone, or a destroy of it is open.
     """
     moment = sa.literal(before, sessions.c.created_at.type)
-    query = sa.select(*(sessions.c[column.name] for column in tombstones.c)).where(
+    query = sa.select(*_ROWS.columns).where(
         sessions.c.state.in_(OVER),
         sessions.c.created_at < moment,  # follows from the next, and has an index
         _over_since < moment,
         *(~still for still in _still_there()),
     )
     query = query.order_by(sessions.c.created_at, sessions.c.id).limit(limit)
-    rows = [dict(row) for row in conn.execute(query).mappings()]
-    if rows:
-        conn.execute(dialect.insert(conn.dialect.name, tombstones).on_conflict_do_nothing(), rows)
-        for some in _pieces([row["id"] for row in rows]):
+    over = list(_sessions(conn, query))
+    if over:
+        graves = [_GRAVES.sealed(conn, {name: getattr(session, name) for name in _LEFT}) for session in over]
+        conn.execute(
+            dialect.insert(conn.dialect.name, tombstones).values(_GRAVES.values).on_conflict_do_nothing(), graves
+        )
+        for some in _pieces([session.id for session in over]):
             conn.execute(sa.delete(sessions).where(sessions.c.id.in_(some)))
-        _forget_kept(conn, {row["account"] for row in rows})
-    return len(rows)
+        _forget_kept(conn, {session.account for session in over})
+    return len(over)
 
 
 def remember_key(conn: Connection, key: str, fingerprint: str, session_id: UUID, now: datetime) -> None:
@@ -232,30 +241,26 @@ def _still_there() -> Iterator[sa.Exists]:
 
 @cache
 def _insert(database: str) -> sa.Executable:
-    return dialect.insert(database, sessions).on_conflict_do_nothing().returning(sessions.c.id)
+    return dialect.insert(database, sessions).values(_ROWS.values).on_conflict_do_nothing().returning(sessions.c.id)
 
 
-def _row(session: Session) -> dict[str, Any]:
-    return {name: getattr(session, name) for name in _COLUMNS}
+def _row(conn: Connection, session: Session) -> dict[str, Any]:
+    return _ROWS.sealed(conn, {name: getattr(session, name) for name in _COLUMNS})
 
 
-def _whole(row: RowMapping) -> Session:
-    return Session(**row)
+def _sessions(conn: Connection, query: sa.Select[Any], **wanted: Any) -> Iterator[Session]:
+    return (Session(*values) for values in _ROWS.read(conn, query, wanted))
 
 
-def _forgotten(row: RowMapping) -> Session:
-    return Session(**row, state=SessionState.ENDED, spec=Spec())
-
-
-def _graves(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    return sa.select(tombstones).where(condition)
+def _forgotten(conn: Connection, query: sa.Select[Any]) -> Iterator[Session]:
+    for values in _GRAVES.read(conn, query, {}):
+        yield Session(**dict(zip(_LEFT, values, strict=True)), state=SessionState.ENDED, spec=Spec())
 
 
 def _of_account(conn: Connection, account: str, which: str, query: sa.Select[Any]) -> list[Session]:
     kept = memo.room(conn, f"{which} sessions")
     if account not in kept:
-        found = (Session(*row) for row in conn.execute(query, {"wanted": account}))
-        kept[account] = {session.id: session for session in found}
+        kept[account] = {session.id: session for session in _sessions(conn, query, wanted=account)}
     return list(kept[account].values())
 
 

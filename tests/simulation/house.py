@@ -16,6 +16,7 @@ from shopperd.settings import Settings
 from shopperd.simulator import World
 from shopperd.simulator.faults import CATALOGUE
 from shopperd.store import Binding, Store, memory
+from tests.sealed import broken_seals
 from tests.simulation.ledger import (
     FOREVER,
     Asked,
@@ -361,6 +362,7 @@ class House:
         for name, value in ENVIRON.items():
             if value.encode() in image:
                 self.spilled(f"the store holds the credential {name}")
+        self.ledger.unsealed += self.store.run_sync(broken_seals)
         self.store.close_sync()
 
     def _look_for_secrets(self, life: Life) -> None:

@@ -246,6 +246,7 @@ class Ledger:
         shown: the gauges at the end, such as ``{"orphans vast": 0}``.
         spilled: where a credential was found that must not be there.
         crashes: what shopperd itself called its own fault.
+        unsealed: the rows of a store that its process left without their seals.
     """
 
     deployment: str
@@ -280,6 +281,7 @@ class Ledger:
     faults_fired: Mapping[str, int] = field(factory=dict)
     spilled: list[str] = field(factory=list)
     crashes: list[str] = field(factory=list)
+    unsealed: list[str] = field(factory=list)
 
     def told_tag(self, machine: Machine) -> str | None:
         """The tag that a listing tells: a machine of Vast.ai has it a second time, for a label that is missing."""

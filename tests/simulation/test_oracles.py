@@ -437,6 +437,12 @@ def test_a_credential_where_it_must_not_be_is_found() -> None:
     assert "the credential VAST" in found(ledger, "O9 secrecy")
 
 
+def test_a_row_without_its_seal_is_found() -> None:
+    ledger = good()
+    ledger.unsealed.append("instances: m1")
+    assert "instances: m1" in found(ledger, "O8 seals")
+
+
 @pytest.mark.parametrize(("sent", "kind"), [(destroyed(9, 900.0), "a change"), (listed(9, 900.0), "a request")])
 def test_what_a_process_sends_after_its_end_is_found(sent: Sent, kind: str) -> None:
     ledger = good()

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
+from attrs import fields
 
-from shopperd.model import Event, Spec
+from shopperd.model import Event, Session, Spec
 from shopperd.store import (
     Conflict,
     Store,
@@ -184,7 +185,7 @@ def test_a_store_that_cannot_be_written_is_not_well_just_because_it_can_be_read(
 
 def test_a_row_that_cannot_be_read_is_damage(store: Store) -> None:
     store.run_sync(sessions.insert, session(1))
-    store.run_sync(lambda conn: conn.exec_driver_sql("UPDATE sessions SET state = 'dreaming'") and None)
+    store.run_sync(lambda conn: conn.exec_driver_sql("UPDATE sessions SET state = 'dreaming', seal = NULL") and None)
     with pytest.raises(StoreDamaged, match="dreaming"):
         store.run_sync(sessions.open_sessions, "main")
     store.run_sync(
@@ -199,7 +200,9 @@ def test_no_error_shows_the_values_of_a_row(store: Store, column: str) -> None:
     spec = Spec(env={"TOKEN": "hunter2"}, onstart="echo hunter2")
 
     def wrong(conn: sa.Connection) -> None:
-        values = {name: getattr(session(1, spec=spec), name) for name in schema.sessions.c.keys()}  # noqa: SIM118
+        values: dict[str, object] = {
+            field.name: getattr(session(1, spec=spec), field.name) for field in fields(Session)
+        }
         values["account"] = None
         values["price_per_hour"] = float("nan") if column == "price_per_hour" else 1.0
         conn.execute(sa.insert(schema.sessions).values(values))

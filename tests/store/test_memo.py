@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from shopperd.model import SessionState
 from shopperd.store import Conflict, Store, destroys, instances, memory, meta, sessions
 from tests.clocks import FakeClock
+from tests.sealed import broken_seals
 from tests.store.nouns import job, later, session, track
 
 NUMBERS = (1, 2, 3)
@@ -110,7 +111,7 @@ class Writes(RuleBasedStateMachine):
 
     @rule(machine=machines, account=st.sampled_from(ACCOUNTS))
     def add(self, machine: str, account: str) -> None:
-        self.do(destroys.add, job(machine, account=account))
+        self.do(destroys.add, job(machine, account=account, requested_at=later(5)))
 
     @rule(number=st.integers(1, 5), gone=st.none() | minutes, odd=st.booleans())
     def work(self, number: int, gone: Any, odd: bool) -> None:
@@ -158,6 +159,14 @@ class Writes(RuleBasedStateMachine):
             conn.rollback()
         assert kept == read
 
+    @invariant()
+    def every_row_has_its_seal(self) -> None:
+        assert self.store.run_sync(broken_seals) == []
+
+    @rule(at=minutes)
+    def correct(self, at: Any) -> None:
+        self.do(destroys.correct_future, "main", at)
+
     def teardown(self) -> None:
         self.store.close_sync()
 
@@ -172,7 +181,7 @@ def test_what_another_program_writes_is_seen(open_store: Callable[..., Store], s
     before = store.run_sync(instances.tracks, "main")
     assert not before["m1"].exempt
     with sqlite3.connect(sqlite_path) as other:
-        other.execute("UPDATE instances SET exempt = 1")
+        other.execute("UPDATE instances SET exempt = 1, seal = NULL")
     other.close()
     after = store.run_sync(instances.tracks, "main")
     assert after["m1"].exempt
@@ -191,7 +200,7 @@ def test_what_another_program_writes_in_the_middle_of_a_transaction_has_it_done_
         seen.append(instances.tracks(conn, "main")["m1"].exempt)
         if len(seen) == 1:
             with sqlite3.connect(sqlite_path) as other:
-                other.execute("UPDATE instances SET exempt = 1")
+                other.execute("UPDATE instances SET exempt = 1, seal = NULL")
             other.close()
         meta.put(conn, "looked", len(seen))
 

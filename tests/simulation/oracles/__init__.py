@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from tests.simulation.ledger import Ledger
 from tests.simulation.oracles.healing import belief_is_truth, gauges_are_true, no_leak, one_per_intent
 from tests.simulation.oracles.manners import (
+    keeps_seals,
     keeps_secrets,
     no_fault_of_our_own,
     polite_spacing,
@@ -43,6 +44,7 @@ ORACLES: Mapping[str, Oracle] = {
     "O7 gauges equal truth": gauges_are_true,
     "O8 no fault of our own": no_fault_of_our_own,
     "O8 progress": progress,
+    "O8 seals": keeps_seals,
     "O9 secrecy": keeps_secrets,
     "O10 fencing": fenced,
 }

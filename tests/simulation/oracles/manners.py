@@ -28,6 +28,11 @@ def no_fault_of_our_own(ledger: Ledger) -> Iterator[str]:
     yield from dict.fromkeys(ledger.crashes)
 
 
+def keeps_seals(ledger: Ledger) -> Iterator[str]:
+    """O8: nothing is written without its seal, or it would be taken for damage when it is read."""
+    yield from ledger.unsealed
+
+
 def keeps_secrets(ledger: Ledger) -> Iterator[str]:
     """O9: no credential is in a log line, a metric, the store, or a request to anybody else."""
     yield from dict.fromkeys(ledger.spilled)
