@@ -246,6 +246,7 @@ class Ledger:
         shown: the gauges at the end, such as ``{"orphans vast": 0}``.
         spilled: where a credential was found that must not be there.
         crashes: what shopperd itself called its own fault.
+        arrived: as `rented`, of the machines that another tool rented for a registered session.
         unsealed: the rows of a store that its process left without their seals.
     """
 
@@ -260,6 +261,7 @@ class Ledger:
     asked: list[Asked] = field(factory=list)
     ordered: list[Ordered] = field(factory=list)
     exempt: list[Protected] = field(factory=list)
+    arrived: dict[tuple[str, str, float], str] = field(factory=dict)
     machines: list[Machine] = field(factory=list)
     lives: list[Lifetime] = field(factory=list)
     held: list[Held] = field(factory=list)
@@ -287,10 +289,13 @@ class Ledger:
         """The tag that a listing tells: a machine of Vast.ai has it a second time, for a label that is missing."""
         if machine.tag or machine.provider != "vastai":
             return machine.tag
-        return self.rented().get((machine.provider, machine.id, machine.created_at))
+        return self._created().get((machine.provider, machine.id, machine.created_at))
 
     def rented(self) -> dict[tuple[str, str, float], str]:
         """The tag that a machine was rented for, by provider, id and moment: it holds whatever became of the tag."""
+        return self._created() | self.arrived
+
+    def _created(self) -> dict[tuple[str, str, float], str]:
         return {
             (self.providers[sent.account], id_, at): sent.tag
             for sent in self.sent

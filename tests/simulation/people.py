@@ -297,7 +297,9 @@ class People:
         """The other tool rents the machine that a registered session expects."""
         asked = self.asked.get(key)
         if asked is not None and asked.session_id is not None and asked.over_since(self.house.epoch()) is None:
-            self._conjure(asked.account, tag_of(asked.session_id, self.house.shape.deployment))
+            tag = tag_of(asked.session_id, self.house.shape.deployment)
+            made = self._conjure(asked.account, tag)
+            self.house.ledger.arrived[made["provider"], made["id"], made["created_at"]] = tag
 
     def _appear(self, account: str, tag: str, age: float, pick: int = 0, number: int = 1) -> None:
         deployment = self.house.shape.deployment
@@ -321,7 +323,7 @@ class People:
                     assert one.session_id is not None
                     self._conjure(one.account, tag_of(one.session_id, deployment), age)
 
-    def _conjure(self, account: str, tag: str | None, age: float = 0.0) -> None:
+    def _conjure(self, account: str, tag: str | None, age: float = 0.0) -> dict[str, Any]:
         house = self.house
         house.world.advance_to(house.epoch())
-        house.world.conjure({"provider": house.ledger.providers[account], "tag": tag, "age_seconds": age})
+        return house.world.conjure({"provider": house.ledger.providers[account], "tag": tag, "age_seconds": age})

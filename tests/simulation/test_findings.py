@@ -264,6 +264,17 @@ def test_a_spacing_that_one_process_has_proven_is_known_to_the_next() -> None:
     assert judge(play(Schedule(310152, Shape(accounts=(VAST,), sweep=12.0, status_share=0.5), steps, 96.0))) == []
 
 
+def test_a_machine_that_a_registered_session_is_bound_to_is_its_own_whatever_becomes_of_the_tag() -> None:
+    steps = (
+        step(12.0, "register", key="one", account=VAST, lifetime=60.0),
+        step(16.0, "arrive", key="one"),
+        step(50.0, "fault", name="machine_tag_edited", provider="vastai"),
+    )
+    ledger = played(*steps, safety=160.0)
+    assert [machine.ended_by for machine in ledger.machines] == ["request"]
+    assert judge(ledger) == []
+
+
 def test_all_is_well_in_the_end_with_every_dialect_and_nothing_wrong_outside() -> None:
     for account in (VAST, DOCK, OLD_DOCK):
         ledger = played(create(12.0, account=account), step(50.0, "end", key="one"), account=account)
