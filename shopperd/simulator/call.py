@@ -18,7 +18,7 @@ apply: nothing is counted, and a fault that was asked for a number of times stay
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import define, field, frozen
 
@@ -32,6 +32,8 @@ OPERATIONS = (*READS, *WRITES, "unknown")
 """What a request asks for, over all dialects. Markets of every kind are `search`; Vast.ai's start, stop and label are `update`."""
 
 Row = dict[str, Any]
+
+T = TypeVar("T")
 
 
 @frozen
@@ -174,7 +176,7 @@ class Call:
         """What this request gets to know of these machines."""
         for fault in self.faults:
             if fault.spec.seen is not None:
-                changed = fault.spec.seen(self, fault, instances)
+                changed = self._altered(fault, fault.spec.seen, instances)
                 if changed is not None:
                     instances = changed
                     self.met(fault)
@@ -185,7 +187,7 @@ class Call:
         shown: Any = row
         for fault in self.faults:
             if fault.spec.row is not None and fault.instance in (None, instance.id) and isinstance(shown, dict):
-                changed = fault.spec.row(self, fault, instance, shown)
+                changed = self._altered(fault, fault.spec.row, instance, shown)
                 if changed is not None:
                     shown = changed
                     self.met(fault)
@@ -200,7 +202,7 @@ class Call:
         """How this request is shown the market."""
         for fault in self.faults:
             if fault.spec.offers is not None:
-                changed = fault.spec.offers(self, fault, rows)
+                changed = self._altered(fault, fault.spec.offers, rows)
                 if changed is not None:
                     rows = changed
                     self.met(fault)
@@ -210,8 +212,17 @@ class Call:
         """The answer after every fault that changes answers."""
         for fault in self.faults:
             if fault.spec.after is not None:
-                changed = fault.spec.after(self, fault, answer)
+                changed = self._altered(fault, fault.spec.after, answer)
                 if changed is not None:
                     answer = changed
                     self.met(fault)
         return answer
+
+    def _altered(self, fault: Fault, alter: Callable[..., T], *what: Any) -> T | None:
+        """What a fault makes of this; None if another one has made that into something which it cannot read."""
+        try:
+            return alter(self, fault, *what)
+        except (LookupError, TypeError, ValueError, AttributeError):
+            if not any(other is not fault for other in self.fired):
+                raise
+            return None

@@ -106,6 +106,7 @@ def live(days: float, seed: int = 0) -> Month:
     happened: dict[str, int] = {}
     with silenced(house.ledger), mock.patch.object(daemon, "BEAT_SECONDS", BEAT_SECONDS):
         bills = run(lambda: _live(house, days, happened))
+    house.store.close_sync()
     return Month(bills, happened, len(house.ledger.lives), tuple(house.ledger.crashes))
 
 

@@ -47,12 +47,20 @@ def _engine() -> Engine:
     return sqlite_engine(None)
 
 
+_newest: list[Store] = []
+
+
 def open_image(image: bytes) -> Store:
-    """A store in memory that holds what the image does. There is one at a time: close the one before."""
+    """A store in memory that holds what the image does. There is one at a time: the one before is closed."""
+    while _newest:
+        # Left open by a run that failed, it would give its connection back, and roll back, whenever it is found to be garbage.
+        _newest.pop().close_sync()
     engine = _engine().execution_options()
     with engine.connect() as conn:
         _raw(conn).deserialize(image)
-    return Store(engine, "the store in memory", clock=VirtualClock("store"), inline=True)
+    store = Store(engine, "the store in memory", clock=VirtualClock("store"), inline=True)
+    _newest.append(store)
+    return store
 
 
 def _raw(conn: Connection) -> sqlite3.Connection:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import pytest
 
+from shopperd.simulator.call import Spec
 from shopperd.simulator.faults import CATALOGUE, BadFaultError
 from tests.simulator.cases import Case, expand
 from tests.simulator.fault_cases import EVERY_CASE
@@ -42,6 +45,24 @@ def test_a_fault_says_in_one_sentence_what_it_does(name: str) -> None:
     assert spec.doc.endswith(".")
     assert len(spec.doc) < 200
     assert all(parameter.doc for parameter in spec.parameters.values())
+
+
+@pytest.mark.parametrize("dialect", ["vastai", "v2", "v0"])
+def test_any_two_faults_that_alter_an_answer_can_meet_in_it(dialect: str) -> None:
+    visitor = Visitor(dialect, offers=5, nodes=3)
+    ids = visitor.conjure(3)
+    wishes = {case.fault: case.parameters for case in EVERY_CASE if dialect in case.all_dialects()}
+    altering = [name for name in wishes if _alters(CATALOGUE[name])]
+    for first, second in permutations(altering, 2):
+        for name in (first, second):
+            visitor.world.switch_on(name, **wishes[name])
+        for answer in (visitor.page(), visitor.show(ids[0]), visitor.search()):
+            assert answer.status
+        visitor.world.switch_off()
+
+
+def _alters(spec: Spec) -> bool:
+    return any((spec.after, spec.row, spec.seen, spec.offers))
 
 
 # --- how long it lasts --------------------------------------------------------------------------------------
