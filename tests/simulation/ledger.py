@@ -246,7 +246,7 @@ class Ledger:
         shown: the gauges at the end, such as ``{"orphans vast": 0}``.
         spilled: where a credential was found that must not be there.
         crashes: what shopperd itself called its own fault.
-        arrived: as `rented`, of the machines that another tool rented for a registered session.
+        arrived: the machines that another tool rented for a registered session: provider, id, moment, tag.
         unsealed: the rows of a store that its process left without their seals.
     """
 
@@ -261,7 +261,7 @@ class Ledger:
     asked: list[Asked] = field(factory=list)
     ordered: list[Ordered] = field(factory=list)
     exempt: list[Protected] = field(factory=list)
-    arrived: dict[tuple[str, str, float], str] = field(factory=dict)
+    arrived: list[tuple[str, str, float, str]] = field(factory=list)
     machines: list[Machine] = field(factory=list)
     lives: list[Lifetime] = field(factory=list)
     held: list[Held] = field(factory=list)
@@ -293,7 +293,7 @@ class Ledger:
 
     def rented(self) -> dict[tuple[str, str, float], str]:
         """The tag that a machine was rented for, by provider, id and moment: it holds whatever became of the tag."""
-        return self._created() | self.arrived
+        return self._created() | {(provider, id_, at): tag for provider, id_, at, tag in self.arrived}
 
     def _created(self) -> dict[tuple[str, str, float], str]:
         return {

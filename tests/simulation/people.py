@@ -299,7 +299,7 @@ class People:
         if asked is not None and asked.session_id is not None and asked.over_since(self.house.epoch()) is None:
             tag = tag_of(asked.session_id, self.house.shape.deployment)
             made = self._conjure(asked.account, tag)
-            self.house.ledger.arrived[made["provider"], made["id"], made["created_at"]] = tag
+            self.house.ledger.arrived.append((made["provider"], made["id"], made["created_at"], tag))
 
     def _appear(self, account: str, tag: str, age: float, pick: int = 0, number: int = 1) -> None:
         deployment = self.house.shape.deployment
