@@ -32,9 +32,9 @@ class UnreadableValueError(Exception):
     """A column holds what no shopperd of this schema wrote there."""
 
 
-def key_text() -> Text:
+def key_text() -> Key:
     """Text that is compared and ordered by its bytes, in every database alike."""
-    return Text().with_variant(Text(collation="C"), "postgresql")
+    return Key()
 
 
 def row_number() -> TypeEngine[int]:
@@ -42,9 +42,50 @@ def row_number() -> TypeEngine[int]:
     return BigInteger().with_variant(Integer(), "sqlite")
 
 
-def count() -> TypeEngine[int]:
+def count() -> Count:
     """A whole number of 64 bits."""
-    return BigInteger().with_variant(Integer(), "sqlite")
+    return Count()
+
+
+def _text(value: str | None) -> str | None:
+    """A text as it was read: bytes that are none are in it as surrogates (see `databases.sqlite_engine`), and never got there by us."""
+    if value is not None and not value.isascii() and _UNSTORABLE.search(value):
+        raise UnreadableValueError("a text in it is none")
+    return value
+
+
+class Count(TypeDecorator[int]):
+    """A whole number of 64 bits. A plug-in may tell one as 24.0: it is written as what the database would make of it."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """SQLite's INTEGER has 64 bits."""
+        return dialect.type_descriptor(Integer() if dialect.name == "sqlite" else BigInteger())
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> int | None:
+        """Refuse what is no number; a fraction is rounded."""
+        return value if value is None or type(value) is int else round(float(value))
+
+
+class Key(TypeDecorator[str]):
+    """Text that is compared and ordered by its bytes. A plug-in may tell an id as a number: it is written as its text."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """SQLite does so by itself."""
+        return dialect.type_descriptor(Text(collation="C") if dialect.name == "postgresql" else Text())
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Write it as text."""
+        return value if value is None or type(value) is str else str(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        """Read it back."""
+        return _text(value)
 
 
 class Words(TypeDecorator[str]):
@@ -56,6 +97,10 @@ class Words(TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Replace what cannot be stored."""
         return None if value is None else _UNSTORABLE.sub("\ufffd", value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        """Read it back."""
+        return _text(value)
 
 
 class Moment(TypeDecorator[datetime]):

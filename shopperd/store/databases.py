@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,8 @@ def sqlite_engine(path: Path | None, *, durable: bool = True) -> Engine:
     def prepare(connection: sqlite3.Connection, _record: object) -> None:
         # The driver would begin transactions by its own rules, and never around DDL or a first SELECT.
         connection.isolation_level = None
+        # A damaged text reaches whoever reads it, who can tell where it was; the driver would tell nothing but that.
+        connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
         mode = "WAL" if durable else "DELETE"
         (answer,) = connection.execute(f"PRAGMA journal_mode={mode}").fetchone()
         if path is not None and answer.upper() != mode:

@@ -99,8 +99,6 @@ _SQLITE_ADVICE: dict[int, tuple[type[StoreError], str]] = {
     sqlite3.SQLITE_IOERR: (StoreUnreachable, "the disk refuses to read or write; check it and its quota"),
 }
 _SQLITE_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
-_SQLITE_NO_TEXT = "Could not decode to UTF-8"
-"""How the driver begins its message of a value that is no text. The rest of it quotes the value, which can be a user's secret."""
 _NO_TEXT = f"is damaged (a text in it is none); {RESTORE_ADVICE}"
 _SQLITE_DAMAGE_TEXTS = ("unsupported file format", "malformed database schema")
 _SQLITE_LOST_SYNC = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
@@ -166,8 +164,6 @@ def _of_sqlite(error: exc.DBAPIError, cause: sqlite3.Error, location: str) -> Ex
         return StoreMoved(location, "its file was deleted or replaced while in use; stop shopperd and put it back")
     if code in _SQLITE_LOST_SYNC:
         return StoreDamaged(location, "the disk failed to keep what was written; check it, then restart", lasting=True)
-    if str(cause).startswith(_SQLITE_NO_TEXT):
-        return StoreDamaged(location, _NO_TEXT, lasting=True)
     if code & 0xFF in _SQLITE_DAMAGE or str(cause).startswith(_SQLITE_DAMAGE_TEXTS):
         return StoreDamaged(location, f"is damaged ({cause}); {RESTORE_ADVICE}", lasting=True)
     if isinstance(error, exc.OperationalError) and str(cause).startswith(("no such table", "no such column")):

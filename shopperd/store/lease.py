@@ -29,13 +29,16 @@ class Holder:
 def hold(conn: Connection, process: UUID, now: datetime, seconds: float) -> Holder | None:
     """Take or renew the lease for so many seconds; if another process holds it, that one is the answer and nothing changes."""
     moment = _moment(conn, now)
-    raw = meta.get(conn, _KEY, {})
-    if isinstance(raw, dict) and raw.get("process") not in (None, process.hex):
-        other = Holder(str(raw["process"]), datetime.fromisoformat(str(raw["until"])))
-        if moment < other.until:
-            return other
+    other = _holder(conn, moment)
+    if other is not None and other.process != process.hex:
+        return other
     meta.put(conn, _KEY, {"process": process.hex, "until": (moment + timedelta(seconds=seconds)).isoformat()})
     return None
+
+
+def holder(conn: Connection) -> Holder | None:
+    """The process that holds a store on PostgreSQL now."""
+    return _holder(conn, _clock_of(conn))
 
 
 def release(conn: Connection, process: UUID) -> None:
@@ -45,8 +48,18 @@ def release(conn: Connection, process: UUID) -> None:
         meta.remove(conn, _KEY)
 
 
+def _holder(conn: Connection, moment: datetime) -> Holder | None:
+    raw = meta.get(conn, _KEY, {})
+    if not isinstance(raw, dict) or raw.get("process") is None:
+        return None
+    found = Holder(str(raw["process"]), datetime.fromisoformat(str(raw["until"])))
+    return found if moment < found.until else None
+
+
 def _moment(conn: Connection, now: datetime) -> datetime:
-    if conn.dialect.name != "postgresql":
-        return now
-    told: datetime | None = conn.scalar(sa.text("SELECT clock_timestamp()"))
-    return now if told is None else told
+    return _clock_of(conn) if conn.dialect.name == "postgresql" else now
+
+
+def _clock_of(conn: Connection) -> datetime:
+    told: datetime = conn.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
+    return told

@@ -12,8 +12,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from shopperd.store import migrations, schema
-from shopperd.store.errors import RESTORE_ADVICE, StoreDamaged, StoreTooNew
+from shopperd.store import lease, migrations, schema
+from shopperd.store.errors import RESTORE_ADVICE, StoreDamaged, StoreLocked, StoreTooNew
 
 _REPLICAS_LOCK = 0x73686F70_00000002
 """Two replicas that start on an empty PostgreSQL must not both make the tables."""
@@ -41,6 +41,7 @@ def migrate(conn: Connection, location: str, revision: str = "head") -> bool:
     Raises:
         StoreTooNew: the schema is of a newer shopperd.
         StoreDamaged: there are tables, but nothing says of which schema.
+        StoreLocked: another shopperd acts on it, which would go on writing what is of the schema before.
     """
     with _one_at_a_time:
         if conn.dialect.name == "postgresql":
@@ -64,5 +65,18 @@ def migrate(conn: Connection, location: str, revision: str = "head") -> bool:
                 f"its schema ({', '.join(sorted(newer))}) is newer than this shopperd; install the version that wrote it, or a later one",
             )
         if set(found) != set(steps.get_heads()) or revision != "head":
+            _nobody_must_act(conn, location)
             command.upgrade(config, revision)
         return not found
+
+
+def _nobody_must_act(conn: Connection, location: str) -> None:
+    """SQLite's file is ours alone by its lock. On PostgreSQL an older shopperd may hold the lease, and would write rows without seals."""
+    if conn.dialect.name != "postgresql" or not sa.inspect(conn).has_table(schema.meta.name):
+        return
+    if (other := lease.holder(conn)) is not None:
+        raise StoreLocked(
+            location,
+            f"its schema is older than this shopperd, and another one acts on it until {other.until.isoformat()}; "
+            "stop all of them before this one brings it up to date",
+        )

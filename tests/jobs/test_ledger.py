@@ -190,12 +190,12 @@ async def test_a_mistake_in_counting_keeps_no_snapshot_from_being_recorded(rente
     assert spent(rented) == pytest.approx(usd(rented))
 
 
-async def test_a_damaged_charge_is_told_and_costs_itself_alone(rented: Desk) -> None:
+@pytest.mark.parametrize("damage", ["'humming'", "CAST(X'6DFF' AS TEXT)"])
+async def test_a_damaged_charge_is_told_and_costs_itself_alone(rented: Desk, damage: str) -> None:
     rented.market.machines["8"] = machine("8", price_per_hour=3.6, started_at=rented.clock.now())
     await watch(rented, 100)
-    rented.store.run_sync(
-        lambda conn: conn.exec_driver_sql("UPDATE charges SET state = 'humming' WHERE instance_id = '7'").close()
-    )
+    spoil = f"UPDATE charges SET state = {damage} WHERE instance_id = '7'"  # noqa: S608 - words of ours
+    rented.store.run_sync(lambda conn: conn.exec_driver_sql(spoil).close())
     with pytest.raises(ValueError, match="forgotten"):
         rented.store.run_sync(_fail)
     with structlog.testing.capture_logs() as logs:

@@ -2,6 +2,7 @@ import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
@@ -10,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from shopperd.store import Store, StoreDamaged, StoreTooNew, events, schema
+from shopperd.store import Store, StoreDamaged, StoreLocked, StoreTooNew, events, lease, schema
 from shopperd.store.databases import sqlite_engine
 from shopperd.store.migrate import configuration, migrate
 from tests.clocks import FakeClock
@@ -117,3 +118,15 @@ def test_two_replicas_that_start_on_an_empty_server_make_one_schema(
         stores = list(threads.map(lambda _: open_store(postgres_url), range(4)))
     assert [store.created for store in stores].count(True) == 1
     assert all(store.run_sync(events.last_id) == 0 for store in stores)
+
+
+def test_an_older_schema_is_left_alone_as_long_as_somebody_acts_on_it(
+    postgres_url: str, clock: FakeClock, open_store: Callable[..., Store]
+) -> None:
+    before = open_store(postgres_url)
+    before.run_sync(lambda conn: command.downgrade(configuration(conn), "0003"))
+    before.run_sync(lease.hold, UUID(int=1), clock.now(), 3600.0)
+    with pytest.raises(StoreLocked, match="stop all of them"):
+        open_store(postgres_url)
+    before.run_sync(lease.release, UUID(int=1))
+    assert open_store(postgres_url).run_sync(_differences) == []

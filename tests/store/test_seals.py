@@ -126,6 +126,13 @@ READ: dict[str, Callable[[Connection], object]] = {
 }
 """The rows of each table with seals, whatever they hold."""
 
+FOUND: dict[str, Callable[[Connection], list[str | None]]] = {
+    "tombstones": lambda conn: [one.tag for one in READ["tombstones"](conn).values()],  # type: ignore[attr-defined]
+    "instances": lambda conn: [one.instance.tag for one in READ["instances"](conn)],  # type: ignore[attr-defined]
+    "destroys": lambda conn: [one.tag for one in READ["destroys"](conn)],  # type: ignore[attr-defined]
+}
+"""Their tags."""
+
 
 @pytest.mark.parametrize("table", SEALED)
 def test_a_value_that_changes_by_itself_is_noticed_whatever_the_column(table: str, store: Store) -> None:
@@ -182,7 +189,12 @@ def test_a_row_without_a_seal_is_believed(table: str, store: Store) -> None:
         assert store.run_sync(broken_seals) == []
     else:
         store.run_sync(read)
-        store.run_sync(READ[table])
+
+        def found(conn: Connection) -> list[str | None]:
+            conn.info.clear()  # what was written is kept
+            return FOUND[table](conn)
+
+        assert store.run_sync(found) == ["another"]
 
 
 def test_what_is_read_is_as_it_was_written_and_has_its_seal_whatever_it_was(store: Store) -> None:
@@ -212,6 +224,38 @@ def test_a_number_has_one_stored_form(store: Store, price: float) -> None:
     assert found is not None
     assert found.instance.price_per_hour == price
     assert store.run_sync(broken_seals) == []
+
+
+@pytest.mark.parametrize("id_", ["m1", 123])
+@pytest.mark.parametrize("count", [24, 24.0, True, "24", 23.7])
+def test_what_a_plug_in_tells_in_another_type_is_sealed_as_it_is_stored(store: Store, id_: Any, count: Any) -> None:
+    odd = {"id": id_, "vram_gb": count, "gpu_count": count, "ssh_port": count}
+    store.run_sync(instances.save, "main", [track("m1", instance=odd)])
+    store.run_sync(sessions.insert, session(1, gpu_count=count, instance_id=id_))
+    store.run_sync(destroys.add, job(id_))
+    assert store.run_sync(broken_seals) == []
+
+    def read(conn: Connection) -> Any:
+        conn.info.clear()
+        return instances.get(conn, "main", str(id_))
+
+    found = store.run_sync(read)
+    assert found is not None
+    assert found.instance.vram_gb == round(float(count))
+
+
+@pytest.mark.parametrize("table", SEALED)
+def test_a_text_that_is_none_any_more_is_named_too(
+    table: str, sqlite_url: str, open_store: Callable[..., Store]
+) -> None:
+    def spoil(conn: Connection) -> None:
+        write(conn, table)
+        conn.exec_driver_sql(f"UPDATE {table} SET tag = CAST(X'6DFF' AS TEXT)")  # noqa: S608 - a word of ours
+        conn.info.clear()
+        READ[table](conn)
+
+    with pytest.raises(StoreDamaged, match=rf"the row .* of its table {table} is not as it was written"):
+        open_store(sqlite_url).run_sync(spoil)
 
 
 def test_a_clock_that_was_ahead_is_corrected_with_the_seal(store: Store) -> None:
