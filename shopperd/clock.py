@@ -35,6 +35,9 @@ class Clock(Protocol):
     def now(self) -> datetime:
         """The time of day, UTC. It never leaps forward because somebody set the machine's clock."""
 
+    def wall(self) -> datetime:
+        """What the machine's clock says, UTC, leaps and all: what others go by, who have no part in `now`. No deadline is counted by it."""
+
     def monotonic(self) -> float:
         """Seconds that only grow, from an arbitrary start. Use it for deadlines inside the process."""
 
@@ -92,6 +95,10 @@ class SystemClock:
             self._trust(wall, awake)
             return datetime.fromtimestamp(wall, UTC)
         return datetime.fromtimestamp(steady, UTC)
+
+    def wall(self) -> datetime:
+        """What the machine's clock says, UTC."""
+        return datetime.fromtimestamp(self._wall(), UTC)
 
     def monotonic(self) -> float:
         """The event loop's time if there is one, so that timers and deadlines agree."""

@@ -24,6 +24,9 @@ class FakeClock:
     def now(self) -> datetime:
         return self._start + timedelta(seconds=self._seconds)
 
+    def wall(self) -> datetime:
+        return self.now() + timedelta(seconds=self.jumped_seconds)
+
     def monotonic(self) -> float:
         return self._seconds
 

@@ -48,6 +48,14 @@ def test_a_jump_is_not_followed(machine: Machine, clock: SystemClock, leap: floa
     assert clock.jumped_seconds == pytest.approx(leap)
 
 
+@pytest.mark.parametrize("leap", [0.0, 3600.0, -3600.0])
+def test_what_the_machine_says_is_told_with_its_jumps(machine: Machine, clock: SystemClock, leap: float) -> None:
+    machine.pass_(60)
+    machine.wall += leap
+    assert clock.wall().timestamp() == START + 60 + leap
+    assert clock.now() + timedelta(seconds=clock.jumped_seconds) == clock.wall()
+
+
 def test_a_jump_back_that_stands_is_followed_in_the_end(machine: Machine, clock: SystemClock) -> None:
     machine.wall -= 86400
     clock.now()

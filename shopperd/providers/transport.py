@@ -22,7 +22,7 @@ from attrs import evolve, field, frozen
 from multidict import CIMultiDict
 
 import shopperd
-from shopperd.clock import Clock
+from shopperd.clock import NO_EARLIER, Clock
 from shopperd.providers.contract import (
     GATE,
     URGENT,
@@ -296,9 +296,8 @@ class Transport:
 
         Only of an answer that was understood: whatever stands in between tells its own time on the pages that it makes.
         """
-        told = _moment(reply.headers.get("Date"))
-        # What a cache kept tells the time at which it was made.
-        if told is None or "Age" in reply.headers:
+        told = _told(reply)
+        if told is None:
             return
         try:
             at_most = told + timedelta(seconds=seconds)
@@ -364,7 +363,7 @@ class Transport:
             return None
         said = words(reply)
         if status == 429:
-            return RateLimited(said, retry_hint(reply, self._clock.now()))
+            return RateLimited(said, retry_hint(reply, self._clock.wall()))
         if status in (401, 403):
             return AuthFailed(said)
         if status == 408:
@@ -381,7 +380,7 @@ class Transport:
         elif reply is None or reply.status >= 500:
             self._limiter.unanswered(ticket)
         elif reply.status == 429:
-            self._limiter.refused(ticket, retry_hint(reply, self._clock.now()))
+            self._limiter.refused(ticket, retry_hint(reply, self._clock.wall()))
         else:
             self._limiter.succeeded(ticket)
 
@@ -391,26 +390,40 @@ class Transport:
         self._metrics.provider_request_duration_seconds.labels(**labels).observe(seconds)
 
 
-def retry_hint(reply: Reply, now: datetime) -> float | None:
-    """When to try again, in seconds from now, by ``Retry-After`` (seconds or a date) or ``X-RateLimit-Reset``
-    (epoch).
+def answered_at(reply: Reply, wall: datetime) -> datetime:
+    """When an answer was made, which the moments that it names are measured from: by its own ``Date``, else the machine's clock, `wall`.
+
+    Never by `Clock.now`. That may be hours behind on purpose, and seconds to wait would become hours.
+    """
+    told = _told(reply)
+    return wall if told is None or told < NO_EARLIER else told
+
+
+def _told(reply: Reply) -> datetime | None:
+    # What a cache kept tells the time at which it was made.
+    return None if "Age" in reply.headers else _moment(reply.headers.get("Date"))
+
+
+def retry_hint(reply: Reply, wall: datetime) -> float | None:
+    """When to try again, in seconds from the answer, by ``Retry-After`` (seconds or a date) or ``X-RateLimit-Reset``
+    (epoch). `wall` is for an answer without a time of its own.
 
     Between 0 and an hour; None if there is no hint that makes sense.
     """
-    hint = _retry_after(reply.headers.get("Retry-After"), now)
+    hint = _retry_after(reply, wall)
     if hint is None:
-        hint = reset_hint(reply, now)
+        hint = reset_hint(reply, wall)
     return None if hint is None else min(max(hint, 0.0), HINT_SECONDS_MAX)
 
 
-def reset_hint(reply: Reply, now: datetime) -> float | None:
-    """When a quota starts anew, in seconds from now, by ``X-RateLimit-Reset``; between 0 and 25 hours."""
+def reset_hint(reply: Reply, wall: datetime) -> float | None:
+    """When a quota starts anew, in seconds from the answer, by ``X-RateLimit-Reset``; between 0 and 25 hours."""
     reset = _number(reply.headers.get("X-RateLimit-Reset"))
     if reset is None:
         return None
     # Some count in milliseconds, and some tell the seconds left instead of a moment.
     moment = reset / 1000 if reset > _EPOCH_MILLIS_MIN else reset
-    left = moment - now.timestamp() if moment > _EPOCH_MIN else moment
+    left = moment - answered_at(reply, wall).timestamp() if moment > _EPOCH_MIN else moment
     return min(max(left, 0.0), QUOTA_SECONDS_MAX)
 
 
@@ -418,14 +431,15 @@ _EPOCH_MIN = 1e9
 _EPOCH_MILLIS_MIN = 1e11
 
 
-def _retry_after(value: str | None, now: datetime) -> float | None:
+def _retry_after(reply: Reply, wall: datetime) -> float | None:
+    value = reply.headers.get("Retry-After")
     if value is None:
         return None
     seconds = _number(value)
     if seconds is not None:
         return seconds
     moment = _moment(value)
-    return None if moment is None else (moment - now).total_seconds()
+    return None if moment is None else (moment - answered_at(reply, wall)).total_seconds()
 
 
 def _moment(value: str | None) -> datetime | None:

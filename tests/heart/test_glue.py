@@ -65,6 +65,9 @@ class SetClock:
     def now(self) -> datetime:
         return self.at
 
+    def wall(self) -> datetime:
+        return self.at
+
     def monotonic(self) -> float:
         return (self.at - NOW).total_seconds()
 

@@ -179,10 +179,10 @@ GONE = (
         source="LESSONS D4, G9, AIonDemandCluster#1",
         what="A key that was revoked makes every machine look gone, since the API says it with status 404.",
         file="providers/vastai/answers.py",
-        before="    error = _common(said, reply, now)\n    if error is None and said.code in _GONE",
+        before="    error = _common(said, reply, wall)\n    if error is None and said.code in _GONE",
         after=(
             "    if said.status == 404 and said.fields is not None:\n        return InstanceNotFound(said.shown)\n"
-            "    error = _common(said, reply, now)\n    if error is None and said.code in _GONE"
+            "    error = _common(said, reply, wall)\n    if error is None and said.code in _GONE"
         ),
         killed_by=tests(VAST, "test_words_of_anybody_else_never_say_that_an_instance_is_gone"),
     ),
@@ -280,10 +280,10 @@ CREATING = (
         source="LESSONS C4",
         what="A 429 that came after the effect is told as `nothing was rented`, and the machine is rented again.",
         file="providers/vastai/answers.py",
-        before="    if (error := _common(said, reply, now)) is not None:\n        return error\n    certain",
+        before="    if (error := _common(said, reply, wall)) is not None:\n        return error\n    certain",
         after=(
             "    if said.status == 429:\n        return Refused(said.shown)\n"
-            "    if (error := _common(said, reply, now)) is not None:\n        return error\n    certain"
+            "    if (error := _common(said, reply, wall)) is not None:\n        return error\n    certain"
         ),
         killed_by=tests(VAST, "test_everything_else_proves_nothing_and_is_never_sent_again"),
     ),

@@ -33,6 +33,7 @@ from shopperd.providers.transport import (
     Transport,
     Understood,
     clean,
+    reset_hint,
     retry_hint,
     words,
 )
@@ -395,10 +396,68 @@ def test_a_date_is_a_hint_too(clock: FakeClock) -> None:
         assert retry_hint(Reply(429, {"Retry-After": date}), clock.now()) == seconds
 
 
-@given(st.text(max_size=60))
-def test_no_hint_is_too_strange_to_read(value: str) -> None:
-    hint = retry_hint(Reply(429, {"Retry-After": value, "X-RateLimit-Reset": value}), FakeClock().now())
+def http(moment: datetime) -> str:
+    return format_datetime(moment, usegmt=True)
+
+
+THREE_HOURS = timedelta(hours=3)
+
+
+def hints(answered: datetime, **told: str) -> list[dict[str, str]]:
+    """Headers that name the moment two seconds after an answer, in each form."""
+    moment = answered + timedelta(seconds=2)
+    return [{"Retry-After": http(moment), **told}, {"X-RateLimit-Reset": str(int(moment.timestamp())), **told}]
+
+
+@pytest.mark.parametrize("off", [THREE_HOURS, -THREE_HOURS])
+def test_a_moment_is_measured_from_the_time_that_its_answer_tells(clock: FakeClock, off: timedelta) -> None:
+    answered = clock.now() + off
+    for headers in hints(answered, Date=http(answered)):
+        assert retry_hint(Reply(429, headers), clock.now()) == 2.0
+    assert reset_hint(Reply(429, hints(answered, Date=http(answered))[1]), clock.now()) == 2.0
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        {"Date": "yesterday"},
+        {"Date": "Thu, 01 Jan 1970 00:00:05 GMT"},
+        {"Date": "Sun, 22 Nov 2026 20:00:00 GMT", "Age": "7200"},
+    ],
+)
+def test_a_moment_in_an_answer_without_a_time_of_its_own_is_measured_from_the_machines(
+    clock: FakeClock, told: dict[str, str]
+) -> None:
+    for headers in hints(clock.now(), **told):
+        assert retry_hint(Reply(429, headers), clock.now()) == 2.0
+
+
+@pytest.mark.parametrize("form", [0, 1])
+@pytest.mark.parametrize("dated", [True, False])
+async def test_a_time_that_stayed_behind_the_machines_makes_no_hint_longer(
+    clock: FakeClock, metrics: Metrics, form: int, dated: bool
+) -> None:
+    clock.jumped_seconds = THREE_HOURS.total_seconds()
+    told = {"Date": http(clock.wall())} if dated else {}
+    subject, _, limiter = transport(clock, metrics, Reply(429, hints(clock.wall(), **told)[form]), Reply(200))
+    with pytest.raises(RateLimited) as caught:
+        await subject.call(LIST, nothing_special)
+    assert caught.value.retry_after_seconds == 2.0
+    assert limiter.blocked_seconds(Endpoint.LIST) < 10.0
+
+
+@given(
+    st.text(max_size=60) | st.datetimes().map(format_datetime),
+    st.text(max_size=60) | st.datetimes().map(format_datetime),
+)
+def test_no_hint_is_too_strange_to_read(value: str, date: str) -> None:
+    headers = {"Retry-After": value, "X-RateLimit-Reset": value, "Date": date}
+    hint = retry_hint(Reply(429, headers), FakeClock().now())
     assert hint is None or 0.0 <= hint <= 3600.0
+    again = reset_hint(Reply(429, {"X-RateLimit-Reset": "1795384830", "Date": date}), FakeClock().now())
+    assert again is not None
+    assert 0.0 <= again <= 25 * 3600.0
 
 
 # Words.

@@ -82,6 +82,9 @@ class VirtualClock:
     def now(self) -> datetime:
         return self._start + timedelta(seconds=self.monotonic())
 
+    def wall(self) -> datetime:
+        return self.now()
+
     def monotonic(self) -> float:
         try:
             return asyncio.get_running_loop().time()

@@ -116,7 +116,7 @@ class VastAI:
             take(
                 await self._transport.fetch(
                     call,
-                    lambda reply: answers.of_search(reply, self._clock.now()),
+                    lambda reply: answers.of_search(reply, self._clock.wall()),
                     lambda reply: wire.read_offers(reply.body),
                 )
             )
@@ -144,7 +144,7 @@ class VastAI:
         rows: list[wire.InstanceRow | None] = []
         return await self._transport.fetch(
             evolve(_page_call(token), intake=Rows("instances", wire.INSTANCE_ROWS, rows.extend)),
-            lambda reply: answers.common(reply, self._clock.now()),
+            lambda reply: answers.common(reply, self._clock.wall()),
             lambda reply: wire.read_listing(reply.body, rows),
         )
 
@@ -156,7 +156,7 @@ class VastAI:
             was sent.
         """
         return await self._transport.fetch(
-            _create_call(request), lambda reply: answers.of_create(reply, self._clock.now()), _read_created
+            _create_call(request), lambda reply: answers.of_create(reply, self._clock.wall()), _read_created
         )
 
     def check_create(self, request: CreateRequest) -> None:
@@ -173,7 +173,7 @@ class VastAI:
         if instance_id is None:
             raise Refused("not sent: Vast.ai has no instance with such an id", "invalid_request")
         call = Call(Endpoint.DESTROY, "DELETE", f"/api/v0/instances/{instance_id}/", json={})
-        await self._transport.call(call, lambda reply: answers.of_destroy(reply, self._clock.now()))
+        await self._transport.call(call, lambda reply: answers.of_destroy(reply, self._clock.wall()))
 
     @property
     def rights(self) -> Rights:
@@ -189,7 +189,7 @@ class VastAI:
         call = Call(Endpoint.SHOW, "GET", "/api/v0/users/current/")
         return await self._transport.fetch(
             call,
-            lambda reply: answers.common(reply, self._clock.now()),
+            lambda reply: answers.common(reply, self._clock.wall()),
             lambda reply: wire.number((wire.fields_of(reply.body) or {}).get("credit")),
         )
 
@@ -214,7 +214,7 @@ class VastAI:
             return to_instance(row, instance_id, self._account, self._deployment, self._clock.now())
 
         call = Call(Endpoint.SHOW, "GET", f"/api/v0/instances/{instance_id}/")
-        return await self._transport.fetch(call, lambda reply: answers.of_one_instance(reply, self._clock.now()), read)
+        return await self._transport.fetch(call, lambda reply: answers.of_one_instance(reply, self._clock.wall()), read)
 
     def supports_feature(self, feature: Feature) -> bool:
         """Whether this adapter can do it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from attrs import frozen
 
@@ -24,7 +24,16 @@ from shopperd.providers.contract import (
 )
 from shopperd.providers.limiter import Blocks
 from shopperd.providers.pacing import HINT_SECONDS_MAX
-from shopperd.providers.transport import UNDERSTOOD, Reply, Throttled, Understood, reset_hint, retry_hint, words
+from shopperd.providers.transport import (
+    UNDERSTOOD,
+    Reply,
+    Throttled,
+    Understood,
+    answered_at,
+    reset_hint,
+    retry_hint,
+    words,
+)
 from shopperd.providers.vastai import wire
 
 _THRESHOLD = re.compile(r"threshold\s*=\s*(\d{1,6}(?:\.\d{1,6})?)(?:\s*\*\s*(\d{1,6}(?:\.\d{1,6})?))?")
@@ -78,23 +87,23 @@ def _spoken(fields: Mapping[str, object]) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def common(reply: Reply, now: datetime) -> ProviderError | None:
+def common(reply: Reply, wall: datetime) -> ProviderError | None:
     """What means the same on every route: too many requests, a bad key, a route that was retired."""
-    return _common(heard(reply), reply, now)
+    return _common(heard(reply), reply, wall)
 
 
-def of_search(reply: Reply, now: datetime) -> ProviderError | None:
+def of_search(reply: Reply, wall: datetime) -> ProviderError | None:
     """For a search, which beside its frequency has a quota per day. Nothing else may ever wait for that one."""
     said = heard(reply)
     if said.code == _QUOTA:
-        reset = reset_hint(reply, now)
-        left = _until_midnight(now) if reset is None else reset
+        reset = reset_hint(reply, wall)
+        left = _until_midnight(answered_at(reply, wall)) if reset is None else reset
         return Throttled(said.shown, left, "quota", blocks=Blocks.QUOTA)
-    return _common(said, reply, now)
+    return _common(said, reply, wall)
 
 
-def _common(said: Said, reply: Reply, now: datetime) -> ProviderError | None:
-    if (throttled := _throttled(said, reply, now)) is not None:
+def _common(said: Said, reply: Reply, wall: datetime) -> ProviderError | None:
+    if (throttled := _throttled(said, reply, wall)) is not None:
         return throttled
     if said.code == "deprecated_endpoint":
         # Also with status 200: read as data, the answer would say that there is nothing.
@@ -106,7 +115,7 @@ def _common(said: Said, reply: Reply, now: datetime) -> ProviderError | None:
     return None
 
 
-def _throttled(said: Said, reply: Reply, now: datetime) -> Throttled | None:
+def _throttled(said: Said, reply: Reply, wall: datetime) -> Throttled | None:
     payload = said.fields is not None and ("offers" in said.fields or "instances" in said.fields)
     complains = not payload and any(known in said.text for known in (*_TOO_FREQUENT, _QUOTA))
     if said.status != 429 and not complains:
@@ -114,7 +123,7 @@ def _throttled(said: Said, reply: Reply, now: datetime) -> Throttled | None:
     hint = wire.number(said.fields.get("retry_after")) if said.fields is not None else None
     return Throttled(
         said.shown,
-        retry_hint(reply, now) if hint is None else min(max(hint, 0.0), HINT_SECONDS_MAX),
+        retry_hint(reply, wall) if hint is None else min(max(hint, 0.0), HINT_SECONDS_MAX),
         threshold_seconds=_threshold(said.text),
     )
 
@@ -125,24 +134,26 @@ def _threshold(text: str) -> float | None:
     return None if found is None else float(found[1]) * float(found[2] or 1.0)
 
 
-def _until_midnight(now: datetime) -> float:
+def _until_midnight(at: datetime) -> float:
     """The search quota starts anew at midnight UTC."""
-    tomorrow = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-    return (tomorrow - now).total_seconds()
+    return _DAY_SECONDS - at.timestamp() % _DAY_SECONDS
 
 
-def of_one_instance(reply: Reply, now: datetime) -> ProviderError | None:
+_DAY_SECONDS = 86400.0
+
+
+def of_one_instance(reply: Reply, wall: datetime) -> ProviderError | None:
     """For a route about one instance: "no such instance" is only what says so in Vast.ai's own words."""
     said = heard(reply)
-    error = _common(said, reply, now)
+    error = _common(said, reply, wall)
     if error is None and said.code in _GONE and said.failed:
         error = InstanceNotFound(said.shown)
     return error
 
 
-def of_destroy(reply: Reply, now: datetime) -> ProviderError | None:
+def of_destroy(reply: Reply, wall: datetime) -> ProviderError | None:
     """For a destroy: only ``"success": true`` is a yes."""
-    error = of_one_instance(reply, now)
+    error = of_one_instance(reply, wall)
     if error is not None or reply.status in (401, 403, 408) or reply.status >= 500:
         return error
     said = heard(reply)
@@ -155,7 +166,7 @@ def of_destroy(reply: Reply, now: datetime) -> ProviderError | None:
     return Refused(said.shown, _code(said)) if said.status in (400, 409, 422) and said.text and said.fields else None
 
 
-def of_create(reply: Reply, now: datetime) -> ProviderError | Understood | None:
+def of_create(reply: Reply, wall: datetime) -> ProviderError | Understood | None:
     """For a create, where the question is whether it is certain that nothing was rented.
 
     An id of an instance comes before everything else: even an error may carry one, as when a bid is too low
@@ -166,7 +177,7 @@ def of_create(reply: Reply, now: datetime) -> ProviderError | Understood | None:
     new_contract = None if said.fields is None else said.fields.get("new_contract")
     if wire.identifier(new_contract) is not None:
         return UNDERSTOOD
-    if (error := _common(said, reply, now)) is not None:
+    if (error := _common(said, reply, wall)) is not None:
         return error
     certain = said.fields is not None and new_contract is None and said.text != ""
     if certain and "no_such_ask" in said.text:

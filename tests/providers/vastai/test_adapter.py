@@ -463,6 +463,26 @@ async def test_a_used_up_search_quota_stops_searches_until_midnight_and_nothing_
     assert 7200 <= clock.monotonic() < 7210
 
 
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [
+        ({}, 7200.0 - 3600.0),
+        ({"Date": "Sun, 22 Nov 2026 23:59:50 GMT"}, 10.0),
+        ({"Date": "Mon, 23 Nov 2026 04:59:50 +0500"}, 10.0),
+        ({"Date": "Fri, 31 Dec 9999 23:59:50 GMT"}, 10.0),
+        ({"Date": "Mon, 23 Nov 2026 00:00:00 GMT", "X-RateLimit-Reset": "1795392005"}, 5.0),
+    ],
+)
+async def test_a_search_quota_is_used_up_until_the_providers_midnight_though_our_time_stayed_behind(
+    clock: FakeClock, metrics: Metrics, told: dict[str, str], seconds: float
+) -> None:
+    clock.jumped_seconds = 3600.0
+    vast, _ = account(clock, metrics, evolve(recorded("search_quota"), headers=told))
+    with pytest.raises(Throttled) as caught:
+        await vast.list_offers(OfferFilter())
+    assert caught.value.retry_after_seconds == pytest.approx(seconds)
+
+
 async def test_a_word_of_the_search_quota_elsewhere_is_an_ordinary_refusal(clock: FakeClock, metrics: Metrics) -> None:
     vast, _ = account(clock, metrics, evolve(recorded("search_quota"), headers={}), recorded("destroy_done"))
     with pytest.raises(Throttled):
