@@ -14,6 +14,7 @@ from shopperd.schedule import Schedule
 from shopperd.settings import Settings
 from shopperd.store import Store
 from shopperd.telemetry import Metrics
+from tests.clocks import FakeClock
 
 
 @define
@@ -113,6 +114,17 @@ async def test_a_job_that_raises_runs_again(job: CountingJob, metrics: Metrics) 
         schedule.wake("status", "main")
         await job.ran(2)
     assert metrics.job_runs_total.labels("status", "main", "failed")._value.get() == 2
+
+
+async def test_a_success_is_told_in_the_machines_time_which_alerts_go_by(job: CountingJob, metrics: Metrics) -> None:
+    clock = FakeClock()
+    clock.jumped_seconds = 7200.0
+    store = Store.open("sqlite://", clock=clock, inline=True)
+    job.gate.set()
+    await Runner(job, Context(Settings(), clock, store, metrics, {}, Schedule(clock, metrics).wake)).fire()
+    await store.close()
+    told = metrics.job_last_success_timestamp_seconds.labels(job=job.name, account=job.account)._value.get()
+    assert told == clock.now().timestamp() + 7200.0
 
 
 async def test_a_drain_waits_for_what_runs(job: CountingJob, metrics: Metrics) -> None:

@@ -95,7 +95,8 @@ class Runner:
         self.last_sentence = report.sentence
         if report.ok:
             context.metrics.job_last_success_timestamp_seconds.labels(job=job.name, account=job.account).set(
-                context.clock.now().timestamp()
+                # Prometheus compares it with its own clock.
+                context.clock.wall().timestamp()
             )
         say = log.debug if report.idle else log.info
         say("job.ran", detail=report.sentence, took_seconds=round(took, 3), ok=report.ok)

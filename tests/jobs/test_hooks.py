@@ -43,11 +43,13 @@ class Receiver:
     answers: deque[Answer] = field(factory=deque)
     asked: list[int] = field(factory=list)
     taken: list[int] = field(factory=list)
+    timestamps: list[int] = field(factory=list)
     before_answer: Callable[[int], object] = lambda _: None
 
     async def post(self, body: bytes, headers: dict[str, str]) -> Answer:
         number = int(headers["Shopperd-Delivery"])
         self.asked.append(number)
+        self.timestamps.append(int(headers["Shopperd-Timestamp"]))
         self.before_answer(number)
         answer = self.answers.popleft() if self.answers else OK
         if answer.outcome == "ok":
@@ -267,6 +269,16 @@ def test_a_delivery_carries_the_event_as_the_api_tells_it(desk: Desk) -> None:
     assert headers["Shopperd-Event"] == "session.moved"
     assert headers["Shopperd-Delivery"] == str(number)
     assert headers["Shopperd-Signature"] == signature(SECRET, headers["Shopperd-Timestamp"], body)
+
+
+async def test_a_delivery_is_signed_with_the_machines_time_also_while_ours_stayed_behind(
+    desk: Desk, job: HookJob, receiver: Receiver
+) -> None:
+    await job.begin()
+    desk.clock.jumped_seconds = 3 * 3600.0
+    tell(desk)
+    await job.run()
+    assert receiver.timestamps == [int(desk.clock.now().timestamp()) + 3 * 3600]
 
 
 def test_neither_secret_nor_path_is_in_what_a_job_shows_of_itself(job: HookJob) -> None:
