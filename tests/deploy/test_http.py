@@ -54,7 +54,10 @@ def _config(simulator: SimulatorServer, folder: Path) -> Path:
 
 
 def _known(machine: dict[str, Any]) -> str:
-    """What is there to ask about: else every machine that is asked for is unknown."""
+    """What is there to ask about, or every machine that is asked for is unknown; and what the document cannot say.
+
+    A time that ends before it begins is refused, and there are no words for one parameter that depends on another.
+    """
     names = json.dumps(machine["id"])
     return f"""
 [[operations]]
@@ -64,4 +67,8 @@ parameters = {{ "path.account" = "vast", "path.id" = {names} }}
 [[operations]]
 include-path = "/machine"
 parameters = {{ "query.account" = "vast", "query.id" = {names} }}
+
+[[operations]]
+include-path = ["/api/v1/costs", "/api/v1/offers/history"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", "304", "400", "401", "403", "404"]
 """

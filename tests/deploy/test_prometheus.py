@@ -108,14 +108,12 @@ class TestRunbook:
         for words in found:
             command: click.Command = shopperd
             context = click.Context(shopperd)
-            while isinstance(command, click.Group) and words:
+            while isinstance(command, click.Group) and words and not words[0].startswith("-"):
                 name, words = words[0], words[1:]
                 inner = command.get_command(context, name)
                 assert inner is not None, name
                 command = inner
-            if isinstance(command, click.Group):
-                continue  # a group that is only spoken of
-            # A command that is spoken of with none of its arguments is no call.
+            # A group, or a command, that is spoken of with none of its arguments is no call.
             if words:
                 command.make_context(command.name, [word.replace("...", "why") for word in words])
 
