@@ -102,10 +102,12 @@ class Bucket:
 
         Infinite while a scout is on its way, or as many have their turn and are not sent yet as may go at once.
         """
-        if self.episode is not None:
-            return math.inf if self.episode.scout is not None else self.blocked_until
+        if self.episode is not None and self.episode.scout is not None:
+            return math.inf
         if math.isinf(self.rate):
             return self.blocked_until
+        if self.episode is not None:
+            return max(self.blocked_until, self._empty_at + 1.0 / self.rate)  # one that is lost is followed by no rush
         if self._room < 1.0:
             return math.inf
         return max(

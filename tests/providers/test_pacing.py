@@ -172,6 +172,19 @@ def test_a_scout_that_is_lost_is_followed_by_another_one() -> None:
     assert desk.pacer.shared.episode is None
 
 
+def test_scouts_that_are_lost_keep_the_accounts_spacing() -> None:
+    desk = Desk(ACCOUNT)
+    desk.refused()
+    left = []
+    for _ in range(6):
+        desk.pacer.lost(desk.turn(Endpoint.SHOW))
+        left.append(desk.now)
+    # A bucket of two tokens: of any three calls the first and the last are a spacing apart.
+    assert all(
+        third - first >= desk.pacer.shared.interval * 0.999 for first, third in zip(left, left[2:], strict=False)
+    )
+
+
 def test_an_episode_cuts_the_rate_once() -> None:
     desk = Desk(ACCOUNT)
     tickets = [desk.turn(Endpoint.DESTROY), desk.turn(Endpoint.DESTROY)]

@@ -275,6 +275,29 @@ def test_a_machine_that_a_registered_session_is_bound_to_is_its_own_whatever_bec
     assert judge(ledger) == []
 
 
+def test_calls_that_ask_whether_an_account_is_let_in_again_and_get_no_answer_are_no_rush() -> None:
+    steps = (
+        create(17.891, "theme", OLD_DOCK),
+        step(
+            21.945,
+            "fault",
+            name="rate_limited_with_json_hint",
+            seconds_until=7,
+            count=2,
+            probability=0.33,
+            seconds=46.4,
+        ),
+        step(30.357, "fault", name="json_of_wrong_kind", provider="tensordock", count=2, seconds=34.0),
+        step(34.5, "appear", account=OLD_DOCK, tag="unknown", age=0.0, pick=67),
+        create(44.183, "session-0", OLD_DOCK),
+        step(46.382, "fault", name="connection_reset_after_effect", seconds=9.6),
+        step(46.454, "end", key="theme"),
+        step(79.0, "end", key="session-0"),
+    )
+    shape = Shape(accounts=(OLD_DOCK,), exclusive=(OLD_DOCK,), sweep=10.0, status_share=1.0, boot=0.0)
+    assert judge(play(Schedule(330469, shape, steps, 80.0))) == []
+
+
 def test_all_is_well_in_the_end_with_every_dialect_and_nothing_wrong_outside() -> None:
     for account in (VAST, DOCK, OLD_DOCK):
         ledger = played(create(12.0, account=account), step(50.0, "end", key="one"), account=account)
