@@ -14,6 +14,8 @@ from attrs import define, field, frozen
 
 from shopperd.model import session_of
 
+MIGRATED = "machine_migrates"
+"""How a machine ended that goes on under another id."""
 FOREVER = float("inf")
 
 
@@ -293,7 +295,16 @@ class Ledger:
 
     def rented(self) -> dict[tuple[str, str, float], str]:
         """The tag that a machine was rented for, by provider, id and moment: it holds whatever became of the tag."""
-        return self._created() | {(provider, id_, at): tag for provider, id_, at, tag in self.arrived}
+        rented = self._created() | {(provider, id_, at): tag for provider, id_, at, tag in self.arrived}
+        for old in sorted(self.machines, key=lambda machine: machine.created_at):
+            tag = rented.get((old.provider, old.id, old.created_at))
+            if tag is not None and old.ended_by == MIGRATED:
+                rented |= {
+                    (new.provider, new.id, new.created_at): tag
+                    for new in self.machines
+                    if new.provider == old.provider and new.created_at == old.destroyed_at
+                }
+        return rented
 
     def _created(self) -> dict[tuple[str, str, float], str]:
         return {

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -167,12 +168,20 @@ class People:
             task.cancel()
 
     async def finish(self) -> None:
-        """Have everybody be answered, and the kill switch off."""
+        """Have everybody be answered, the kill switch off, and no exemption left that came back with a copy of the store."""
         while any(not task.done() for task in self.waiting):
             await asyncio.sleep(1.0)
         for task in self.waiting:
             task.result()
         await self._unfreeze()
+        for account, tracks in self.house.known(()).tracks.items():
+            for id_ in [id_ for id_, track in tracks.items() if track.exempt]:
+                with contextlib.suppress(RequestError):
+                    await self._until_answered(partial(self._unexempt, account, id_))
+
+    @staticmethod
+    async def _unexempt(account: str, id_: str, life: Life) -> None:
+        await life.control.exempt(account, id_, "test", exempt=False)
 
     # --- what they ask ----------------------------------------------------------------------------------------
 
@@ -246,7 +255,7 @@ class People:
             self.house.ledger.exempt.append(one)
             await asyncio.sleep(seconds)
             one.end = min(one.end, self.house.epoch())
-            await self._until_answered(lambda life: life.control.exempt(account, id_, "test", exempt=False))
+            await self._until_answered(partial(self._unexempt, account, id_))
         except RequestError:
             one.end = min(one.end, self.house.epoch())
 

@@ -298,6 +298,29 @@ def test_calls_that_ask_whether_an_account_is_let_in_again_and_get_no_answer_are
     assert judge(play(Schedule(330469, shape, steps, 80.0))) == []
 
 
+def test_a_machine_that_goes_on_under_another_id_and_another_tag_is_its_session_s() -> None:
+    steps = (
+        create(3.748, "theme", DOCK),
+        step(11.682, "fault", name="machine_migrates", provider="tensordock"),
+        step(37.719, "fault", name="machine_tag_edited", provider="tensordock"),
+        step(62.821, "end", key="theme"),
+    )
+    ledger = play(Schedule(331263, Shape(accounts=(DOCK,), sweep=12.0, status_share=1.0, boot=1.2), steps, 96.0))
+    assert [(machine.tag, machine.ended_by) for machine in ledger.machines][1:] == [("renamed-by-hand", "request")]
+    assert judge(ledger) == []
+
+
+def test_an_exemption_that_comes_back_with_a_copy_of_the_store_is_lifted_again_by_whoever_wanted_it() -> None:
+    steps = (
+        create(11.602),
+        step(15.771, "exempt", pick=0, seconds=20.0),
+        step(26.715, "copy"),
+        step(40.155, "restore", down=11.38, same_file=True),
+        step(63.773, "end", key="one"),
+    )
+    assert judge(played(*steps, safety=96.0)) == []
+
+
 def test_all_is_well_in_the_end_with_every_dialect_and_nothing_wrong_outside() -> None:
     for account in (VAST, DOCK, OLD_DOCK):
         ledger = played(create(12.0, account=account), step(50.0, "end", key="one"), account=account)
