@@ -23,6 +23,10 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """NUL has no place in PostgreSQL's text, a lone surrogate none in UTF-8; a provider's JSON can hold both."""
 
 
+_NO_TEXT = re.compile("[\ud800-\udfff]")
+"""What bytes that are no text become where they are read."""
+
+
 def is_storable(*texts: str | None) -> bool:
     """Whether `Words` would be read back just as they were written."""
     return not any(text is not None and _UNSTORABLE.search(text) for text in texts)
@@ -49,7 +53,7 @@ def count() -> Count:
 
 def _text(value: str | None) -> str | None:
     """A text as it was read: bytes that are none are in it as surrogates (see `databases.sqlite_engine`), and never got there by us."""
-    if value is not None and not value.isascii() and _UNSTORABLE.search(value):
+    if value is not None and not value.isascii() and _NO_TEXT.search(value):
         raise UnreadableValueError("a text in it is none")
     return value
 

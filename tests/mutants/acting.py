@@ -554,8 +554,8 @@ HOLDING = (
         source="LESSONS I8, kopf#1266",
         what="Of two daemons on one store both act.",
         file="store/lease.py",
-        before="        if moment < other.until:\n",
-        after="        if moment > other.until:\n",
+        before="    return found if moment < found.until else None\n",
+        after="    return found if moment > found.until else None\n",
         killed_by=tests("store/test_lease", "test_a_store_is_held_by_one_process_until_its_lease_is_over"),
     ),
     Mutant(
@@ -563,8 +563,8 @@ HOLDING = (
         source="LESSONS H7, wolverine#2602",
         what="A daemon dies, and no other takes over: what is to be destroyed bills on.",
         file="store/lease.py",
-        before="        if moment < other.until:\n",
-        after="        if other.process:\n",
+        before="    return found if moment < found.until else None\n",
+        after="    return found\n",
         killed_by=tests("store/test_lease", "test_a_store_is_held_by_one_process_until_its_lease_is_over"),
     ),
     Mutant(
@@ -583,8 +583,8 @@ HOLDING = (
         source="LESSONS I7",
         what="A replica whose clock is ahead takes a lease that is not over, and both act.",
         file="store/lease.py",
-        before='    if conn.dialect.name != "postgresql":\n',
-        after='    if conn.dialect.name != "":\n',
+        before='    return _clock_of(conn) if conn.dialect.name == "postgresql" else now\n',
+        after="    return now\n",
         killed_by=tests("store/test_lease", "test_the_databases_own_clock_tells_when_a_lease_is_over[postgres]"),
     ),
     Mutant(
