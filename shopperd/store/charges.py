@@ -40,10 +40,8 @@ def unreadable_machines(conn: Connection, account: str) -> set[str]:
     """The machines of an account whose charge goes on and cannot be read."""
     if not unreadable(conn, account):
         return set()
-    ids = conn.scalars(
-        sa.select(charges.c.instance_id).where(charges.c.account == account, charges.c.ended_at.is_(None))
-    )
-    return set(ids) - going_on(conn, account).keys()
+    ids = sa.select(charges.c.instance_id).where(charges.c.account == account, charges.c.ended_at.is_(None))
+    return {row[0] for row in _rows(conn, account, conn.execute(ids))} - going_on(conn, account).keys()
 
 
 def going_on(conn: Connection, account: str) -> Mapping[str, Charge]:
@@ -107,7 +105,11 @@ def accounts(conn: Connection) -> list[str]:
     found: list[str] = []
     while True:  # from one to the next by the key, past all of their rows
         later = sa.select(sa.func.min(charges.c.account))
-        name = conn.scalar(later.where(charges.c.account > found[-1]) if found else later)
+        try:
+            name = conn.scalar(later.where(charges.c.account > found[-1]) if found else later)
+        except UnreadableValueError:  # there is no way past a name that cannot be told, but through all rows
+            every = _rows(conn, "", conn.execute(sa.select(charges.c.account).distinct()))
+            return sorted(row[0] for row in every)
         if name is None:
             return found
         found.append(name)

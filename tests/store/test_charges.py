@@ -7,6 +7,7 @@ from attrs import evolve
 
 from shopperd.model import Charge, InstanceState
 from shopperd.store import Store, charges
+from tests.clocks import FakeClock
 from tests.store.nouns import START
 
 OWNER = UUID(int=1, version=4)
@@ -102,3 +103,14 @@ def test_old_ones_go_and_what_goes_on_stays(store: Store) -> None:
     assert store.run_sync(charges.prune, _at(1.5 * HOUR), 10) == 1
     assert store.run_sync(charges.prune, _at(9e6), 10) == 1
     assert _between(store) == [_charge(2 * HOUR)]
+
+
+def test_an_account_whose_name_is_no_text_any_more_hides_no_other(clock: FakeClock) -> None:
+    store = Store.open("sqlite://", clock=clock, inline=True)
+    for name in ("a", "b", "c"):
+        store.run_sync(charges.save, name, [evolve(_charge(end=HOUR), account=name)])
+    assert store.run_sync(charges.accounts) == ["a", "b", "c"]
+    spoil = "UPDATE charges SET account = CAST(X'62FF' AS TEXT) WHERE account = 'b'"
+    store.run_sync(lambda conn: conn.exec_driver_sql(spoil).close())
+    assert store.run_sync(charges.accounts) == ["a", "c"]
+    store.close_sync()

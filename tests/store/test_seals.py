@@ -307,6 +307,22 @@ def test_the_step_seals_what_is_there(url: str, open_store: Callable[..., Store]
     assert store.run_sync(instances.get, "main", "m1") == WHOLE_TRACK
 
 
+@pytest.mark.parametrize("table", SEALED)
+def test_a_text_that_is_none_is_not_sealed_but_named(
+    table: str, sqlite_url: str, open_store: Callable[..., Store]
+) -> None:
+    def back(conn: Connection) -> None:
+        write(conn, table)
+        command.downgrade(configuration(conn), "0003")
+        conn.exec_driver_sql(f"UPDATE {table} SET tag = CAST(X'6DFF' AS TEXT)")  # noqa: S608 - a word of ours
+
+    store = open_store(sqlite_url)
+    store.run_sync(back)
+    store.close_sync()
+    with pytest.raises(StoreDamaged, match=rf"a text in the row .* of its table {table} is none"):
+        open_store(sqlite_url)
+
+
 def test_a_row_that_is_not_read_as_a_whole_is_refused() -> None:
     with pytest.raises(ValueError, match="as a whole"):
         Sealed(schema.tombstones, ["id", "account"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from shopperd.store.columns import count
+from shopperd.store.columns import UnreadableValueError, count
 from shopperd.store.seals import seal_of
 
 revision = "0004"
@@ -33,7 +33,12 @@ def _seal(conn: sa.Connection, name: str, key: tuple[str, ...]) -> None:
     seals = []
     for row in conn.execute(sa.select(sa.literal_column("*")).select_from(table)).mappings():
         stored = [value for column, value in row.items() if column != "seal"]
-        seals.append({f"same_{part}": row[part] for part in key} | {"new_seal": seal_of(name, stored)})
+        try:
+            seal = seal_of(name, stored)
+        except UnicodeEncodeError:  # bytes that are no text
+            row_key = ", ".join(repr(row[part]) for part in key)
+            raise UnreadableValueError(f"a text in the row {row_key} of its table {name} is none") from None
+        seals.append({f"same_{part}": row[part] for part in key} | {"new_seal": seal})
     if seals:
         same = (table.c[part] == sa.bindparam(f"same_{part}") for part in key)
         conn.execute(sa.update(table).where(*same).values(seal=sa.bindparam("new_seal")), seals)
