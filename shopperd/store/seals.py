@@ -59,7 +59,6 @@ class Sealed:
 
     def __init__(self, table: Table, names: Sequence[str]) -> None:
         """The values of a row are read in the order of `names`, which are those of all its columns but the seal."""
-        self._table = table
         self._name = str(table.name)  # SQLAlchemy's is of a kind of text of its own
         self._order = tuple(column.name for column in table.columns if column.name != SEAL)
         if sorted(names) != sorted(self._order):
