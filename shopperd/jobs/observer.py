@@ -10,7 +10,7 @@ from shopperd.jobs.context import AccountAtWork, Context, log
 from shopperd.jobs.gauges import show_account
 from shopperd.jobs.knowledge import Recorded, recognise, record_snapshot
 from shopperd.jobs.ledger import count_costs
-from shopperd.model import Snapshot, is_price, priced
+from shopperd.model import Snapshot, priced
 from shopperd.providers.contract import ProviderError
 from shopperd.turns import RUN
 
@@ -70,9 +70,7 @@ def _in_order(snapshot: Snapshot, seconds: float) -> Snapshot:
 
 def _with_prices(snapshot: Snapshot) -> Snapshot:
     """One senseless price must not keep all machines from being seen."""
-    wrong = [
-        one.id for one in snapshot.instances if not (is_price(one.price_per_hour) and is_price(one.billed_per_hour))
-    ]
+    wrong = [one.id for one in snapshot.instances if priced(one) is not one]
     if not wrong:
         return snapshot
     detail = f"instance {wrong[0]} first: not finite, or below zero; its price counts as not known"
