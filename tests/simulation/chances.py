@@ -6,6 +6,8 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
+from attrs import evolve
+
 from tests.simulation import faults
 from tests.simulation.shapes import ACCOUNTS, DOCK, OLD_DOCK, VAST, Shape
 
@@ -29,6 +31,7 @@ def dense(rng: random.Random, theme: str) -> tuple[Shape, float, Drawn]:
         accounts.append(rng.choice([name for name in ACCOUNTS if name not in accounts]))
     sweep = rng.choice((10.0, 12.0, 12.0, 20.0))
     shape = _shape(rng, accounts, sweep, rng.choice((1.0, 1.0, 1.0, 0.5)))
+    shape = evolve(shape, offers=faults.OFFERS.get(theme, shape.offers))
     safety = DENSE_SWEEPS * sweep
     drawn: Drawn = []
     faults.directed(rng, drawn, theme, accounts[0], sweep)

@@ -32,12 +32,16 @@ DIALECT: Mapping[str, tuple[str, ...]] = {
     "list_duplicate_row": (VAST, DOCK),
     "dock_tier_unknown": (DOCK,),
     "dock_display_name_missing": (DOCK,),
+    "offers_cut": (VAST,),
 }
 """Faults that apply to some dialects of a provider only."""
 
 PAGED = frozenset({"list_ends_early", "list_ends_early_silently", "list_page_fails", "list_cursor_repeats"})
 """Faults that need a second page."""
 PAGE_ROWS = 26
+
+OFFERS: Mapping[str, int] = {"offers_cut": 80}
+"""Faults that need a larger market than there is usually, and how many offers."""
 
 AT_ONCE = frozenset(name for name, spec in CATALOGUE.items() if spec.start is not None)
 """Faults that happen when they are switched on, to what is there."""
@@ -146,6 +150,9 @@ def sized(rng: random.Random, spec: Spec, sweep: float) -> dict[str, Any]:
             return {"delay": round(rng.uniform(0.05, 0.8) * sweep, 1)}
         case "machine_stops" | "new_machine_stops":
             return {"reason": rng.choice(("user", "outbid", "credit", "exited", "stoppeddisassociated"))}
+        case "show_lag":
+            # A machine is looked at by itself before it is destroyed, and seldom sooner.
+            return {"lag": round(rng.uniform(1.0, 8.0) * sweep, 1)}
     values: dict[str, Any] = {}
     for name, share in (("lag", 2.0), ("linger", 3.0), ("delay", 1.5)):
         if name in spec.parameters and spec.name not in AT_ONCE:

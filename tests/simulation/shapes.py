@@ -49,6 +49,7 @@ class Shape:
         status_share: the status job's interval, as a share of that.
         max_share_per_hour: as in the settings; 1.0 is no limit.
         shared: several processes can open the store, as with a database server; a lease says which one acts.
+        offers: how many there are on the market.
     """
 
     accounts: tuple[str, ...] = (VAST,)
@@ -60,6 +61,7 @@ class Shape:
     max_share_per_hour: float = 1.0
     boot: float = 0.0
     shared: bool = False
+    offers: int = 24
 
     @property
     def settings(self) -> Settings:
@@ -82,7 +84,7 @@ class Shape:
 
     def world(self, seed: int) -> WorldSettings:
         """The pretend world."""
-        return WorldSettings(seed=seed, offers=24, nodes=5, boot_seconds=self.boot)
+        return WorldSettings(seed=seed, offers=self.offers, nodes=5, boot_seconds=self.boot)
 
     def _account(self, name: str) -> AccountSettings:
         variables = [*SECRETS[name]]
