@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from shopperd.control import RequestError, Wish
-from shopperd.model import Spec, tag_of
+from shopperd.model import Session, Spec, tag_of
 from tests.simulation.house import CutError, House, asked_of
 from tests.simulation.ledger import FOREVER, Asked, Ordered, Protected
 from tests.simulation.life import Life
@@ -185,13 +185,17 @@ class People:
 
     # --- what they ask ----------------------------------------------------------------------------------------
 
-    async def _until_answered(self, what: Callable[[Life], Coroutine[Any, Any, T]]) -> T:
+    async def _until_answered(
+        self, what: Callable[[Life], Coroutine[Any, Any, T]], unanswered: Callable[[], None] = lambda: None
+    ) -> T:
+        """Ask again and again. `unanswered` is called each time that nobody lived to answer."""
         while True:
             lives = self.house.lives
             life = lives[0] if len(lives) == 1 else self.rng.choice(lives) if lives else None
             try:
                 return await self.house.ask(life, what)
             except CutError:
+                unanswered()
                 await asyncio.sleep(min(5.0, self.house.shape.sweep / 4))
 
     async def _create(self, key: str, account: str, lifetime: float | None) -> None:
@@ -236,10 +240,19 @@ class People:
         if asked is None or asked.session_id is None:
             return
         id_ = asked.session_id
+
+        def note(session: Session | None) -> None:
+            if session is not None:
+                deadline = session.expires_at.timestamp() if session.expires_at is not None else None
+                asked.deadlines.append((self.house.epoch(), deadline))
+
         with contextlib.suppress(RequestError):
-            session = await self._until_answered(lambda life: life.control.extend(id_, lifetime_seconds=lifetime))
-            deadline = session.expires_at.timestamp() if session.expires_at is not None else None
-            asked.deadlines.append((self.house.epoch(), deadline))
+            session = await self._until_answered(
+                lambda life: life.control.extend(id_, lifetime_seconds=lifetime),
+                # It may have been taken all the same, and what is asked for next can come too late.
+                unanswered=lambda: note(self.house.told(id_)),
+            )
+            note(session)
             asked.deadline_unsure = False
 
     async def _exempt(self, pick: int, seconds: float) -> None:

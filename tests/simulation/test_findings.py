@@ -123,6 +123,19 @@ def test_a_store_that_is_put_back_while_the_clock_is_ahead_knows_deadlines_that_
     assert judge(ledger) == []
 
 
+def test_a_new_deadline_holds_also_where_the_process_dies_before_it_can_say_so() -> None:
+    steps = (
+        create(19.941, "theme", DOCK),
+        create(28.143, "session-1", DOCK),
+        create(31.181, "session-0", DOCK),
+        step(44.585, "end", key="session-1"),
+        step(54.909, "crash", boundaries=54, down=32.74),
+        step(67.055, "extend", key="session-0", lifetime=15.240450663226737),
+    )
+    shape = Shape(accounts=(DOCK,), sweep=10.0, status_share=1.0, boot=6.0)
+    assert judge(play(Schedule(413331, shape, steps, 69.6))) == []
+
+
 def test_a_clock_that_is_set_while_the_process_runs_is_not_followed() -> None:
     for seconds in (-36000.0, 36000.0):
         ledger = played(
@@ -253,6 +266,19 @@ def test_a_few_refusals_in_a_row_of_whoever_asked_for_little_are_no_limit_of_a_f
     )
     shape = Shape(accounts=(OLD_DOCK,), sweep=12.0, status_share=1.0, sightings=2, boot=7.2)
     assert judge(play(Schedule(305768, shape, steps, 96.0))) == []
+
+
+def test_the_first_calls_of_a_process_that_is_then_refused_for_a_minute_are_no_limit() -> None:
+    steps = (
+        step(6.7, "fault", name="rate_limited_after_effect"),
+        create(13.9, "theme", OLD_DOCK),
+        step(24.6, "fault", name="slow_body"),
+        create(26.3, "session-0", OLD_DOCK),
+        step(26.8, "appear", account=OLD_DOCK, tag="twin", age=0.0, pick=23),
+        step(55.1, "end", key="theme"),
+    )
+    shape = Shape(accounts=(OLD_DOCK,), sweep=12.0, status_share=1.0)
+    assert judge(play(Schedule(415531, shape, steps, 58.1))) == []
 
 
 def test_a_spacing_that_one_process_has_proven_is_known_to_the_next() -> None:
