@@ -36,6 +36,8 @@ KEPT_MIN = 0.7
 """The least part of a rate that one refusal leaves of it, where it was growing fast or the limit was tightened."""
 TIGHTENED = 3
 """So many refusals in a row, each soon after the account was let in, are no probing: the limit was tightened."""
+PRESSED_MIN = 4
+"""Fewer calls than this in a minute tell of no limit: they are what a process makes that has just started."""
 PROVEN_SHARE = 1.5
 """The rate is not loosened beyond so many times what was served in the last minute: short rushes prove nothing, since the provider
 may have saved up for them."""
@@ -51,7 +53,8 @@ class Episode:
     Attributes:
         refused_at: when the newest refused call arrived.
         served: calls that were accepted in the minute before.
-        pressed: whether most of those had waited for this limit: else as many were asked for, and not as many were allowed.
+        pressed: whether those were enough to tell by, and most had waited for this limit: else as many were asked for, and not
+            as many were allowed.
         scout: the one call that is on its way to ask.
         asked: scouts that were refused.
     """
@@ -171,7 +174,7 @@ class Bucket:
         elif episode is None:
             self._cut(now)
             served = self._lately(now)
-            pressed = 2 * sum(waited for _, waited in self._accepted) >= served > 0
+            pressed = served >= PRESSED_MIN and 2 * sum(waited for _, waited in self._accepted) >= served
             episode = self.episode = Episode(now, arrival, served, pressed)
         self._pause = min(PAUSE_SECONDS_MAX, max(PAUSE_SECONDS_MIN, self.interval, 2 * self._pause))
         wait = self._pause * (1.0 + self.random.random() * PAUSE_JITTER)

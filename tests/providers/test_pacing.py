@@ -194,6 +194,19 @@ def test_an_episode_cuts_the_rate_once() -> None:
     assert desk.pacer.shared.rate == once < 1.0
 
 
+@pytest.mark.parametrize(("served", "is_a_limit"), [(3, False), (20, True)])
+def test_how_long_an_account_was_shut_out_tells_of_its_limit_only_after_enough_calls(
+    served: int, is_a_limit: bool
+) -> None:
+    desk = Desk(ACCOUNT)
+    for _ in range(served):
+        desk.accepted()
+    while desk.now < 120.0:
+        desk.refused()
+    desk.accepted()
+    assert (desk.pacer.shared.interval > 5.0) is is_a_limit
+
+
 def test_a_short_rush_after_a_lull_proves_no_higher_rate() -> None:
     desk = Desk(ACCOUNT)
     for _ in range(40):
