@@ -77,6 +77,11 @@ class TestPromises:
     def test_a_wrong_configuration_is_not_tried_again(self) -> None:
         assert values("RestartPreventExitStatus") == [str(EXIT_CONFIGURATION)]
 
+    def test_anything_else_is_tried_again_for_as_long_as_it_takes(self) -> None:
+        assert values("Restart") == ["on-failure"]
+        assert values("StartLimitIntervalSec") == ["0"]
+        assert seconds("RestartSec") >= 5
+
     def test_no_secret_can_stand_in_it(self) -> None:
         assert values("Environment") == values("EnvironmentFile") == []
         assert len(values("LoadCredential")) == 1
