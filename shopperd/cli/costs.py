@@ -6,7 +6,8 @@ import click
 
 from shopperd.cli import offered
 from shopperd.cli.options import as_json, client, paged
-from shopperd.cli.output import dollars, seconds, show_json, show_next, show_table
+from shopperd.cli.output import seconds, show_json, show_next, show_table
+from shopperd.money import dollars
 
 
 @click.command()

@@ -8,7 +8,8 @@ import click
 
 from shopperd.cli import offered
 from shopperd.cli.options import as_json, client
-from shopperd.cli.output import dollars, money, show_fields, show_json, show_line, show_table
+from shopperd.cli.output import show_fields, show_json, show_line, show_table
+from shopperd.money import dollars, dollars_per_hour
 
 
 @click.command()
@@ -53,7 +54,7 @@ def _facts(told: dict[str, Any]) -> list[tuple[str, object]]:
         ("tag", machine["tag"]),
         ("ownership", machine["ownership"]),
         ("state", machine["state"]),
-        ("USD per hour", money(machine["price_per_hour"])),
+        ("USD per hour", dollars_per_hour(machine["price_per_hour"])),
         ("USD so far", dollars(machine["cost_usd"])),
         ("session", None if session is None else f"{session['id']} ({session['state']})"),
         ("first seen", seen["first_seen_at"]),

@@ -6,7 +6,8 @@ import click
 
 from shopperd.cli import offered
 from shopperd.cli.options import as_json, client, paged
-from shopperd.cli.output import dollars, money, printable, show_json, show_line, show_next, show_table
+from shopperd.cli.output import printable, show_json, show_line, show_next, show_table
+from shopperd.money import dollars, dollars_per_hour
 
 
 @click.group()
@@ -39,7 +40,7 @@ def list_(as_json: bool, **query: object) -> None:
             "STATE": ("state", str),
             "GPUS": ("gpu_count", lambda count: "" if count is None else str(count)),
             "GPU": ("gpu", lambda gpu: gpu or ""),
-            "USD/H": ("price_per_hour", money),
+            "USD/H": ("price_per_hour", dollars_per_hour),
             "USD": ("cost_usd", dollars),
             "ADDRESS": ("where", str),
             "TAG": ("tag", lambda tag: tag or ""),

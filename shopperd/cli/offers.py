@@ -10,7 +10,8 @@ from click.core import ParameterSource
 
 from shopperd.cli import offered
 from shopperd.cli.options import as_json, client, paged
-from shopperd.cli.output import money, percent, seconds, show_json, show_next, show_table
+from shopperd.cli.output import percent, seconds, show_json, show_next, show_table
+from shopperd.money import dollars_per_hour
 
 SORTS = (
     *("price", "-price", "reliability", "-reliability", "gpu", "gpu_count", "-gpu_count", "vram", "-vram", "location"),
@@ -58,7 +59,7 @@ def offers(ctx: click.Context, /, as_json: bool, **wishes: object) -> None:
             "GPUS": ("gpu_count", str),
             "GPU": ("gpu", str),
             "VRAM": ("vram_gb", lambda size: "" if size is None else f"{size} GB"),
-            "USD/H": ("price_per_hour", money),
+            "USD/H": ("price_per_hour", dollars_per_hour),
             "RELIABLE": ("reliability", percent),
             "LOCATION": ("location", lambda place: place or ""),
             "ACCOUNT": ("account", str),
@@ -99,10 +100,10 @@ def history(as_json: bool, **query: object) -> None:
             "ACCOUNT": ("account", str),
             "GPU": ("gpu", str),
             "OFFERS": ("offers", str),
-            "LEAST": ("least", money),
-            "P10": ("p10", money),
-            "P50": ("p50", money),
-            "P90": ("p90", money),
+            "LEAST": ("least", dollars_per_hour),
+            "P10": ("p10", dollars_per_hour),
+            "P50": ("p50", dollars_per_hour),
+            "P90": ("p90", dollars_per_hour),
             "KIND": ("interruptible", lambda interruptible: "interruptible" if interruptible else ""),
             "PARTIAL": ("partial", lambda partial: "cut off" if partial else ""),
         },

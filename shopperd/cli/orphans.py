@@ -8,7 +8,8 @@ import click
 
 from shopperd.cli import offered
 from shopperd.cli.options import as_json, client, paged
-from shopperd.cli.output import dollars, money, show_json, show_line, show_next, show_table
+from shopperd.cli.output import show_json, show_line, show_next, show_table
+from shopperd.money import dollars, dollars_per_hour
 
 
 def _show_orphans(rows: list[dict[str, Any]]) -> None:
@@ -23,7 +24,7 @@ def _show_orphans(rows: list[dict[str, Any]]) -> None:
             "ATTEMPTS": ("attempts", str),
             "STUCK": ("stuck", lambda stuck: "stuck" if stuck else ""),
             "ORPHAN SINCE": ("orphan_since", str),
-            "USD/H": ("price_per_hour", money),
+            "USD/H": ("price_per_hour", dollars_per_hour),
             "LEAKED": ("leaked_usd", dollars),
             "SESSION": ("session_id", lambda id_: id_ or ""),
         },

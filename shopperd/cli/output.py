@@ -36,18 +36,6 @@ def printable(value: object) -> str:
             return visible(str(value))
 
 
-def money(value: Any) -> str:
-    """US dollars per hour."""
-    return "-" if value is None else f"{value:.3f}"
-
-
-def dollars(value: Any) -> str:
-    """US dollars that were spent. What is less than a cent is not nothing."""
-    if value is None:
-        return "-"
-    return "<0.01" if 0 < value < 0.005 else f"{value:.2f}"
-
-
 def percent(value: Any) -> str:
     """A share of 1."""
     return "-" if value is None else f"{value:.1%}"

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from shopperd.cli.options import as_json, client
-from shopperd.cli.output import dollars, money, printable, seconds, show_json, show_line, show_table
+from shopperd.cli.output import printable, seconds, show_json, show_line, show_table
+from shopperd.money import dollars, dollars_per_hour
 
 JOB_LINES_MAX = 5
 """An outage fails every job; they all say the same, and the rest of the screen is needed."""
@@ -29,7 +30,7 @@ def _show_accounts(rows: list[dict[str, Any]]) -> None:
             "ORPH": ("orphans", str),
             "DESTR": ("destroys_pending", str),
             "STUCK": ("destroys_stuck", str),
-            "USD/H": ("burn_per_hour", money),
+            "USD/H": ("burn_per_hour", dollars_per_hour),
             "MONTH": ("cost_month_usd", dollars),
             "HOLDS": ("holds", _holds),
         },
@@ -70,7 +71,8 @@ def money_line(row: dict[str, Any]) -> str:
     """What is left of an account's budget and credit in one line; "" where it has neither."""
     parts = []
     if row.get("budget_per_hour"):
-        parts.append(f"{money(row['burn_per_hour'])} of {money(row['budget_per_hour'])} USD per hour of its budget")
+        burn, budget = dollars_per_hour(row["burn_per_hour"]), dollars_per_hour(row["budget_per_hour"])
+        parts.append(f"{burn} of {budget} USD per hour of its budget")
     if row.get("balance_usd") is not None:
         left = row.get("balance_left_seconds")
         lasts = "" if left is None else f", which lasts {seconds(left)}"
@@ -129,7 +131,7 @@ def status(as_json: bool) -> None:
     click.echo()
     held = sum(account["destroys_held"] for account in told["accounts"])
     show_line(
-        f"burn {money(told['burn_per_hour'])} USD per hour; {dollars(told['cost_today_usd'])} USD today, "
+        f"burn {dollars_per_hour(told['burn_per_hour'])} USD per hour; {dollars(told['cost_today_usd'])} USD today, "
         f"{dollars(told['cost_month_usd'])} this month, {dollars(told['leaked_usd'])} leaked since the start; {told['destroys_pending']} destroys pending, {held} held, "
         f"{told['destroys_stuck']} stuck"
     )

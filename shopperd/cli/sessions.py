@@ -10,7 +10,8 @@ import click
 from shopperd.cli import offered
 from shopperd.cli.client import Failed
 from shopperd.cli.options import as_json, client, paged
-from shopperd.cli.output import dollars, money, show_fields, show_json, show_line, show_next, show_table
+from shopperd.cli.output import show_fields, show_json, show_line, show_next, show_table
+from shopperd.money import dollars, dollars_per_hour
 
 WAIT_SECONDS_MAX = 300
 
@@ -49,7 +50,7 @@ def list_(state: str | None, account: str | None, limit: int, cursor: str | None
             "INSTANCE": ("instance_id", lambda id_: id_ or ""),
             "GPUS": ("gpu_count", lambda count: "" if count is None else str(count)),
             "GPU": ("gpu", lambda gpu: gpu or ""),
-            "USD/H": ("price_per_hour", money),
+            "USD/H": ("price_per_hour", dollars_per_hour),
             "USD": ("cost_usd", dollars),
             "CREATED": ("created_at", str),
             "EXPIRES": ("expires_at", lambda at: at or ""),

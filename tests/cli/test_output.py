@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shopperd.cli import output
+from shopperd.money import dollars_per_hour
 
 
 class Terminal(io.StringIO):
@@ -15,7 +16,7 @@ class Terminal(io.StringIO):
         return True
 
 
-COLUMNS: dict[str, tuple[str, output.Show]] = {"STATE": ("state", str), "USD/H": ("price", output.money)}
+COLUMNS: dict[str, tuple[str, output.Show]] = {"STATE": ("state", str), "USD/H": ("price", dollars_per_hour)}
 ROWS: list[dict[str, object]] = [{"state": "running", "price": 0.5}, {"state": "a\x1b[31mb\tc\nd", "price": None}]
 
 
@@ -103,10 +104,3 @@ def test_json_is_equal_and_harmless(value: dict[str, object]) -> None:
     assert json.loads(text) == value
     assert text[:-1].isprintable()
     assert text.endswith("\n")
-
-
-@pytest.mark.parametrize(
-    ("usd", "shown"), [(None, "-"), (0.0, "0.00"), (0.0012, "<0.01"), (0.006, "0.01"), (12.3, "12.30")]
-)
-def test_less_than_a_cent_is_not_nothing(usd: float | None, shown: str) -> None:
-    assert output.dollars(usd) == shown

@@ -127,9 +127,9 @@ READ: dict[str, Callable[[Connection], object]] = {
 """The rows of each table with seals, whatever they hold."""
 
 FOUND: dict[str, Callable[[Connection], list[str | None]]] = {
-    "tombstones": lambda conn: [one.tag for one in READ["tombstones"](conn).values()],  # type: ignore[attr-defined]
-    "instances": lambda conn: [one.instance.tag for one in READ["instances"](conn)],  # type: ignore[attr-defined]
-    "destroys": lambda conn: [one.tag for one in READ["destroys"](conn)],  # type: ignore[attr-defined]
+    "tombstones": lambda conn: [one.tag for one in READ["tombstones"](conn).values()],  # type: ignore[attr-defined]  # READ tells no type of its rows
+    "instances": lambda conn: [one.instance.tag for one in READ["instances"](conn)],  # type: ignore[attr-defined]  # READ tells no type of its rows
+    "destroys": lambda conn: [one.tag for one in READ["destroys"](conn)],  # type: ignore[attr-defined]  # READ tells no type of its rows
 }
 """Their tags."""
 

@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 from shopperd import reasons
 from shopperd.harmless import visible
 from shopperd.model import HoldReason, OrphanKind
+from shopperd.money import dollars, dollars_per_hour
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -82,11 +83,6 @@ def _short(text: str | None) -> str | None:
     return text if text is None or len(text) <= LABEL_CHARACTERS_MAX else f"{text[:LABEL_CHARACTERS_MAX]}…"
 
 
-def _dollars(usd: float) -> str:
-    """What was spent. Less than a cent is not nothing."""
-    return "<0.01" if 0 < usd < 0.005 else f"{usd:.2f}"
-
-
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
@@ -120,7 +116,8 @@ def environment() -> Environment:
         marked=_marked,
         remedy=lambda reason: reasons.HOLDS[HoldReason(reason)].remedy,
         sentence=_sentence,
-        dollars=_dollars,
+        dollars=dollars,
+        dollars_per_hour=dollars_per_hour,
         short=_short,
     )
     return made
