@@ -107,7 +107,12 @@ def _show_on_terminal(titles: Sequence[str], lines: Sequence[Sequence[str]], emp
     for line in lines:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in line))
     # Wider than any terminal: an id that is folded or cut off cannot be copied, so the terminal itself wraps what is too long.
-    Console(file=sys.stdout, width=LINE_CHARS_MAX, highlight=False, markup=False).print(table)
+    console = Console(file=sys.stdout, width=LINE_CHARS_MAX, highlight=False, markup=False)
+    with console.capture() as drawn:
+        console.print(table)
+    # Blanks that fill a column up to the longest cell would be folded into lines of their own.
+    for line in drawn.get().splitlines():
+        click.echo(line.rstrip())
 
 
 _NUMBERS = frozenset(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import click
@@ -9,6 +10,9 @@ import click
 from shopperd.cli.options import as_json, client
 from shopperd.cli.output import printable, seconds, show_json, show_line, show_table
 from shopperd.money import dollars, dollars_per_hour
+
+ACCOUNT_LINES_MAX = 3
+"""Of money, and of limits: those of the accounts that are nearest to their ends. With many accounts the screen is for the table."""
 
 JOB_LINES_MAX = 5
 """An outage fails every job; they all say the same, and the rest of the screen is needed."""
@@ -62,9 +66,23 @@ _GIVEN = ("published", "settings")
 
 
 def _show_limits(rows: list[dict[str, Any]]) -> None:
-    for row in rows:
-        if line := limits_line(row):
-            show_line(line, colour="yellow" if row["limits"]["breaker_open"] else None)
+    told = [
+        (limits_line(row), row["limits"]["breaker_open"]) for row in sorted(rows, key=_pressed) if row.get("limits")
+    ]
+    for line, is_outage in told[:ACCOUNT_LINES_MAX]:
+        show_line(line, colour="yellow" if is_outage else None)
+    _show_rest(len(told), "limits")
+
+
+def _pressed(row: dict[str, Any]) -> tuple[bool, float]:
+    """Sorts what is held back most to the front, and what is not stays in its order."""
+    limits = row.get("limits") or {"breaker_open": False, "blocked_share": 0.0}
+    return not limits["breaker_open"], -limits["blocked_share"]
+
+
+def _show_rest(count: int, what: str) -> None:
+    if count > ACCOUNT_LINES_MAX:
+        show_line(f"and the {what} of {count - ACCOUNT_LINES_MAX} more accounts: `shopperd accounts --json`")
 
 
 def money_line(row: dict[str, Any]) -> str:
@@ -81,9 +99,17 @@ def money_line(row: dict[str, Any]) -> str:
 
 
 def _show_money(rows: list[dict[str, Any]]) -> None:
-    for row in rows:
-        if line := money_line(row):
-            show_line(line)
+    told = [line for row in sorted(rows, key=_left) if (line := money_line(row))]
+    for line in told[:ACCOUNT_LINES_MAX]:
+        show_line(line)
+    _show_rest(len(told), "money")
+
+
+def _left(row: dict[str, Any]) -> tuple[float, float]:
+    """Sorts what runs out soonest to the front: credit by its time, budgets by their share."""
+    lasts = row.get("balance_left_seconds")
+    budget = row.get("budget_per_hour")
+    return math.inf if lasts is None else lasts, -row["burn_per_hour"] / budget if budget else 0.0
 
 
 def _show_troubles(rows: list[dict[str, Any]]) -> None:
@@ -132,7 +158,7 @@ def status(as_json: bool) -> None:
     held = sum(account["destroys_held"] for account in told["accounts"])
     show_line(
         f"burn {dollars_per_hour(told['burn_per_hour'])} USD per hour; {dollars(told['cost_today_usd'])} USD today, "
-        f"{dollars(told['cost_month_usd'])} this month, {dollars(told['leaked_usd'])} leaked since the start; {told['destroys_pending']} destroys pending, {held} held, "
+        f"{dollars(told['cost_month_usd'])} this month, {dollars(told['leaked_usd'])} leaked since shopperd started; {told['destroys_pending']} destroys pending, {held} held, "
         f"{told['destroys_stuck']} stuck"
     )
     if told["destroys_stuck"]:

@@ -84,6 +84,14 @@ def test_a_terminal_gets_a_table_in_colour_and_labels_without_power(monkeypatch:
     assert "[bold]x[/bold]" in shown
 
 
+def test_no_line_of_a_table_ends_in_blanks_which_a_narrow_terminal_would_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    rows = [{"price": 1, "state": "held by this and that"}, {"price": 2, "state": None}]
+    output.show_table({"USD/H": COLUMNS["USD/H"], "STATE": COLUMNS["STATE"]}, rows, empty="nothing")
+    assert all(line == line.rstrip() for line in terminal.getvalue().splitlines())
+
+
 def test_colours_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr("sys.stdout", terminal)

@@ -79,7 +79,11 @@ class TestWhatIsShown:
         deployment.context.accounts["dock"].leaked_usd = 0.001
         deployment.clock.advance(3661)
         page = await get(client)
-        for told in ("Burn, USD per hour 2.500", "Orphans, USD per hour 0.250", "Leaked since the start, USD 1.23"):
+        for told in (
+            "Burn, USD per hour 2.500",
+            "Orphans, USD per hour 0.250",
+            "Leaked since shopperd started, USD 1.23",
+        ):
             assert told in page.text
         rows = {row.children[0].text: row.text for row in page.find("tr") if row.children}
         assert "1 h 1 min" in rows["main vastai"]
