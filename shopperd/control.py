@@ -284,7 +284,9 @@ class Control:
             fresh=account.problem == "",
         )
         if told is None:
-            raise NotFound(f"account {account_name} never had an instance {instance_id!r}; see GET /api/v1/instances")
+            raise NotFound(
+                f"account {account_name} never had an instance {instance_id!r}; see `shopperd instances list`"
+            )
         return told
 
     async def exempt(self, account_name: str, instance_id: str, reason: str, *, exempt: bool) -> None:
@@ -386,10 +388,10 @@ class Control:
         unread = [account for account in accounts if account.market.refreshed_at is None]
         if len(unread) == len(accounts):
             why = "; ".join(f"account {account.name}: {account.detail or 'not read yet'}" for account in unread)
-            return Conflicting(f"no market could be read yet ({why}); see GET /api/v1/accounts")
+            return Conflicting(f"no market could be read yet ({why}); see `shopperd accounts`")
         if wish.spec.offer_id is not None:
-            return NotFound(f"there is no offer {wish.spec.offer_id!r} at that price now; see GET /api/v1/offers")
-        return Conflicting("no offer fits now; see GET /api/v1/offers with the same wishes")
+            return NotFound(f"there is no offer {wish.spec.offer_id!r} at that price now; see `shopperd offers`")
+        return Conflicting("no offer fits now; see `shopperd offers` with the same wishes")
 
     async def _remembered(self, key: str, known: tuple[UUID, str], fingerprint: str) -> Session:
         session_id, before = known

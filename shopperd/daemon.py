@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import os
 import sys
 from collections.abc import Coroutine, Iterable, Mapping
 from datetime import datetime
@@ -430,7 +431,14 @@ class Daemon:
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, rules.host, rules.port)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+            raise OSError(
+                f"web.listen: cannot listen at {rules.listen} ({why}); is another shopperd, or something else, there? "
+                "Stop that one, or give this one another address (port 0: the system chooses)"
+            ) from error
         self.port = self._runner.addresses[0][1]
         host = f"[{rules.host}]" if ":" in rules.host else rules.host
         self.url = f"http://{host}:{self.port}"

@@ -25,6 +25,7 @@ from shopperd.providers.contract import (
     RateLimited,
     Rights,
     TellsBalance,
+    Unclear,
 )
 from shopperd.providers.registry import ProviderUnusable, open_provider
 from shopperd.redaction import redact
@@ -153,6 +154,9 @@ async def _ask(account: AccountSettings, settings: Settings, secrets: Mapping[st
         return found(False, f"{error}; check the key, that it is this provider's, and its rights")
     except RateLimited as error:
         return found(False, f"{error}; the key works, but something else uses up its limit: try again later")
+    except Unclear as error:
+        where = account.base_url or "the marketplace"
+        return found(False, f"Unclear: {error}; can {where} be reached from here, and is it well?")
     except ProviderError as error:
         return found(False, f"{type(error).__name__}: {error}")
     finally:

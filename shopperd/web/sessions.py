@@ -190,7 +190,7 @@ def _id_in(request: web.Request) -> UUID:
 
 
 def _unknown(session_id: object) -> NotFound:
-    return NotFound(f"there is no session {str(session_id)[:64]!r}; see GET {API}/sessions")
+    return NotFound(f"there is no session {str(session_id)[:64]!r}; see `shopperd sessions list`")
 
 
 def _idempotency_key(request: web.Request) -> str | None:

@@ -141,6 +141,7 @@ def test_a_marketplace_that_does_not_answer_is_a_failure(check: Callable[..., Re
     (finding,) = json.loads(result.stdout)["accounts"]
     assert (finding["account"], finding["ok"]) == ("main", False)
     assert "Unclear" in finding["detail"]
+    assert "can http://127.0.0.1:1 be reached from here" in finding["detail"]
 
 
 def test_without_accounts_there_is_nothing_to_ask(check: Callable[..., Result]) -> None:

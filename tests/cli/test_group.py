@@ -38,6 +38,16 @@ def test_every_command_explains_itself(name: str) -> None:
     assert result.output.startswith("Usage: shopperd ")
 
 
+def test_a_slip_of_the_finger_is_told_what_was_perhaps_meant() -> None:
+    result = CliRunner().invoke(shopperd, ["statu"])
+    assert result.exit_code == 2
+    assert "Did you mean 'status'?" in result.output
+
+
+def test_what_is_like_no_command_is_told_no_other() -> None:
+    assert "mean" not in CliRunner().invoke(shopperd, ["qqqq"]).output
+
+
 def test_the_help_shows_every_section_and_command() -> None:
     output = CliRunner().invoke(shopperd, ["--help"]).output
     for title, entries in SECTIONS.items():

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import shutil
+import socket
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from attrs import evolve
 
 from shopperd.daemon import Daemon
 from shopperd.providers.limiter import Blocks, Endpoint
-from shopperd.settings import AccountSettings, OrphanSettings, SettingsError
+from shopperd.settings import AccountSettings, OrphanSettings, SettingsError, WebSettings
 from tests.daemon.house import (
     SSH_KEY,
     Api,
@@ -34,6 +35,16 @@ def in_state(api: Api, session_id: str, *states: str):  # type: ignore[no-untype
         return await api.state(session_id) in states
 
     return check
+
+
+async def test_an_address_that_is_taken_is_told_by_its_setting(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(
+            OSError, match=rf"web\.listen: cannot listen at {listen} \(Address already in use\); is another"
+        ):
+            async with running(quick_settings(web=WebSettings(listen=listen)), tmp_path):
+                pass
 
 
 @pytest.mark.parametrize("dialect", ["vast", "dock-v2", "dock-v0"])
