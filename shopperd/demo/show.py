@@ -154,6 +154,10 @@ class Show:
         self.tell(
             Voice.SCRIPT, f"the daemon is ready: status page {url}/   API {url}/api/v1/status   metrics {url}/metrics"
         )
+        self.tell(
+            Voice.SCRIPT,
+            f"in another terminal: SHOPPERD_URL={url} shopperd status   (or orphans, plan, events --follow)",
+        )
         for number, control in enumerate(self.board.controls, 1):
             self.tell(Voice.SCRIPT, f"simulator {number}: the truth is at {control}/_sim/state")
 
