@@ -130,7 +130,7 @@ def check_token(request: web.Request, given: str | None) -> None:
         raise _refused(
             request,
             HTTPStatus.UNAUTHORIZED,
-            "changes need a bearer token in the header Authorization: the one in web.token_file",
+            "changes need a token: the one in web.token_file (a tool sends it in the header Authorization, as Bearer)",
             {hdrs.WWW_AUTHENTICATE: 'Bearer realm="shopperd"'},
         )
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from shopperd.redaction import MASK
 from shopperd.web.failures import SECONDS_PER_TRY, TRIES
 from tests.web.conftest import Client, Serve
 from tests.web.deployment import AUTHORIZED, Deployment, token
@@ -52,7 +53,10 @@ class TestToken:
         response = await client.post(FREEZE, json=WHY, headers=headers)
         assert response.status == 401
         assert response.headers["WWW-Authenticate"].startswith("Bearer")
-        assert "a-token" not in await response.text()
+        text = await response.text()
+        assert "a-token" not in text
+        assert "the one in web.token_file" in text
+        assert MASK not in text, "what to do is no secret"
         assert not deployment.context.frozen
 
     async def test_a_guesser_is_soon_not_listened_to_and_others_are(self, serve: Serve, deployment: Deployment) -> None:

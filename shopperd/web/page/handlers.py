@@ -90,7 +90,7 @@ async def act(request: web.Request) -> web.Response:
     try:
         check_token(request, asked.token)
         if not asked.confirmed:
-            raise Conflicting("nothing was done: tick the box that says which machine you mean")
+            raise Conflicting("tick the box that says which machine you mean")
         await _carry_out(door, asked)
     except Refusal as error:
         return await _again(door, where, asked, error.status, error, error.headers)
