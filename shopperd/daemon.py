@@ -301,16 +301,20 @@ class Daemon:
             parts.append(f"does not see {', '.join(unseen)} whole")
         if context.frozen:
             parts.append("is frozen")
-        if context.no_right:
-            parts.append(f"does not act: {context.no_right}")
+        return "; ".join([*parts, *self.notices()]) + "."
+
+    def notices(self) -> list[str]:
+        """What is not as it was set up, as no account, job or store tells it."""
+        told = []
+        if self.context.no_right:
+            told.append(f"does not act: {self.context.no_right}")
         if gone := [name for name, hook in self._hooks.items() if hook.gone]:
-            parts.append(f"sends nothing to {', '.join(gone)}, which answered that it wants no more")
-        refused = [name for name, secret in self._secrets.items() if secret.refused]
-        if refused:
-            parts.append(f"keeps the old {', '.join(refused)}, as the file cannot be used")
+            told.append(f"sends nothing to {', '.join(gone)}, which answered that it wants no more")
+        if refused := [name for name, secret in self._secrets.items() if secret.refused]:
+            told.append(f"keeps the old {', '.join(refused)}, as the file cannot be used")
         if self._refused:
-            parts.append(self._refused)
-        return "; ".join(parts) + "."
+            told.append(self._refused)
+        return told
 
     def _adapters(
         self,
@@ -427,7 +431,15 @@ class Daemon:
 
     async def _serve(self, token: Secret | None) -> None:
         rules = self.context.settings.web
-        app = make_app(self.context, self.control, self.schedule, token, loopback=rules.loopback, health=self.health)
+        app = make_app(
+            self.context,
+            self.control,
+            self.schedule,
+            token,
+            loopback=rules.loopback,
+            health=self.health,
+            notices=self.notices,
+        )
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, rules.host, rules.port)

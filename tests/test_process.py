@@ -189,11 +189,14 @@ class TestReload:
             assert process.daemon.context.settings is before
             assert [word for _, word, _ in told.words] == ["reloading", "ready"]
             assert "the last reload was refused" in told.words[-1][2]
+            (notice,) = process.daemon.notices()
+            assert "the last reload was refused" in notice
             config.write_text("[orphans]\ngrace = 1\n")
             process.reload()
             assert process.daemon.context.settings == evolve(
                 before, orphans=evolve(before.orphans, grace=1.0), source=config
             )
             assert "refused" not in told.words[-1][2]
+            assert process.daemon.notices() == []
 
         run(main)

@@ -151,6 +151,8 @@ def status(as_json: bool) -> None:
             f"SPOOL: {told['store']['spooled']} accepted creates wait until the store takes them; nothing is acted on meanwhile.",
             colour="red",
         )
+    for notice in told["notices"]:
+        show_line(f"NOTICE: {notice}", colour="red")
     click.echo()
     _show_accounts(told["accounts"])
     _show_troubles(told["accounts"])

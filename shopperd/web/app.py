@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aiohttp import hdrs, web
 
@@ -52,6 +52,7 @@ def make_app(
     *,
     loopback: bool,
     health: Callable[[], Health],
+    notices: Callable[[], Sequence[str]],
 ) -> web.Application:
     """The HTTP interface of one daemon.
 
@@ -59,8 +60,9 @@ def make_app(
         token: what changes must carry; None: they are taken on loopback only.
         loopback: only this machine can reach the listener.
         health: whether the daemon's loops turn.
+        notices: what is not as it was set up, such as a reload that was refused.
     """
-    door = Door(context, control, schedule, token, loopback, health)
+    door = Door(context, control, schedule, token, loopback, health, notices)
     # In this order: what is refused or goes wrong is counted too.
     app = web.Application(middlewares=[measured, answered, guarded, tagged], client_max_size=BODY_BYTES_MAX)
     app[DOOR] = door

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from aiohttp import web
 from attrs import field, frozen
@@ -34,6 +34,7 @@ class Door:
     Attributes:
         token: what changes must carry; None if none is set.
         loopback: only this machine can reach the listener.
+        notices: what is not as it was set up, each in words.
         closing: the server is being shut down; whoever waits or streams is to finish.
         streams: the event streams that are open.
         failures: who gave wrong tokens lately.
@@ -45,6 +46,7 @@ class Door:
     token: Secret | None
     loopback: bool
     health: Callable[[], Health]
+    notices: Callable[[], Sequence[str]]
     closing: asyncio.Event = field(factory=asyncio.Event)
     streams: set[object] = field(factory=set)
     failures: Failures = field(factory=Failures)

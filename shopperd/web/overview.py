@@ -137,6 +137,7 @@ class StatusAnswer:
     """The deployment.
 
     Attributes:
+        notices: what is not as it was set up, such as a reload that was refused; each in words.
         orphan_bound_seconds: how soon an orphan is gone while its provider is healthy.
     """
 
@@ -147,6 +148,7 @@ class StatusAnswer:
     frozen_at: str | None
     mode: str
     store: StoreAnswer
+    notices: Sequence[str]
     accounts: Sequence[AccountAnswer]
     jobs: Sequence[JobAnswer]
     burn_per_hour: float
@@ -185,6 +187,7 @@ async def status_of(door: Door) -> StatusAnswer:
             None if problem is None else str(problem),
             len(context.spool.waiting) if context.spool is not None else 0,
         ),
+        notices=[redact(notice) for notice in door.notices()],
         accounts=accounts,
         jobs=[_job(runner) for runner in door.schedule.runners],
         burn_per_hour=sum(account.burn_per_hour for account in accounts),

@@ -70,6 +70,7 @@ class Served:
             token,
             loopback=True,
             health=lambda: deployment.health,
+            notices=lambda: deployment.notices,
         )
         runner = web.AppRunner(app, shutdown_timeout=1.0)
         await runner.setup()

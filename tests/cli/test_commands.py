@@ -54,6 +54,11 @@ class TestOverview:
         assert "FROZEN since 2026-11-22T22:00:00Z: a\\x1b[2Jdrill." in result.output.splitlines()[1]
         assert "\x1b" not in result.output
 
+    def test_a_refused_reload_is_told(self, served: Served, run: Run) -> None:
+        assert "NOTICE" not in run("status").output
+        served.do(lambda deployment: deployment.notices.append("the last reload was refused"))
+        assert "NOTICE: the last reload was refused" in run("status").output.splitlines()[:3]
+
     def test_stuck_destroys_are_told_with_where_to_look(self, served: Served, run: Run) -> None:
         served.do(lambda deployment: deployment.orphan("7", 1))
         run("instances", "destroy", "main", "7", "--yes")

@@ -48,6 +48,7 @@ async def serve() -> AsyncIterator[Serve]:
             token,
             loopback=loopback,
             health=lambda: deployment.health,
+            notices=lambda: deployment.notices,
         )
         client: Client = TestClient(TestServer(app))
         await client.start_server()

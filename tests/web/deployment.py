@@ -74,6 +74,7 @@ class Deployment:
     clock: FakeClock
     woken: list[tuple[str, str]]
     health: Health = field(factory=lambda: Health(alive=True))
+    notices: list[str] = field(factory=list)
 
     @property
     def store(self) -> Store:

@@ -146,6 +146,10 @@ class TestWhatIsShown:
         assert "`" not in page.text
         assert str(environment().filters["marked"]("`<b>` \x1b<i>")) == "<code>&lt;b&gt;</code> \\x1b&lt;i&gt;"
 
+    async def test_what_is_not_as_it_was_set_up_is_told(self, client: Client, deployment: Deployment) -> None:
+        deployment.notices.append("the last reload was refused <b>")
+        assert "Notice: the last reload was refused <b>." in (await get(client)).text
+
 
 class TestSafety:
     async def test_hostile_labels_are_text_and_nothing_else(self, client: Client, deployment: Deployment) -> None:
