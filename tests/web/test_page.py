@@ -147,8 +147,9 @@ class TestWhatIsShown:
         assert str(environment().filters["marked"]("`<b>` \x1b<i>")) == "<code>&lt;b&gt;</code> \\x1b&lt;i&gt;"
 
     async def test_what_is_not_as_it_was_set_up_is_told(self, client: Client, deployment: Deployment) -> None:
-        deployment.notices.append("the last reload was refused <b>")
-        assert "Notice: the last reload was refused <b>." in (await get(client)).text
+        deployment.notices.append("refused <b>: `shopperd check` tells why")
+        page = await get(client)
+        assert "Notice: refused <b>: shopperd check tells why." in page.text
 
 
 class TestSafety:
