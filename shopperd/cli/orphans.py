@@ -72,7 +72,8 @@ def plan(account: str | None, as_json: bool) -> None:
             f"{each['account']}: {each['summary']}; {len(each['destroys'])} to destroy now, {each['allowed']} allowed"
         )
         if each["observing_sweeps"]:
-            show_line(f"  the next {each['observing_sweeps']} sweeps only look")
+            left = each["observing_sweeps"]
+            show_line("  the next sweep only looks" if left == 1 else f"  the next {left} sweeps only look")
         for note in each["notes"]:
             show_line(f"  {note}")
         if each["orphans"]:

@@ -123,6 +123,8 @@ def sentence_of(made: Plan, *, fresh: bool) -> str:
         return "found no orphans" if fresh else "no complete snapshot, so nothing was planned"
     suspected = sum(orphan.phase is OrphanPhase.SUSPECTED for orphan in made.orphans)
     destroying = sum(orphan.phase is OrphanPhase.DESTROYING for orphan in made.orphans)
-    parts = [f"found {len(made.orphans)} orphans: {suspected} suspected, {destroying} being destroyed"]
+    number = "1 orphan" if len(made.orphans) == 1 else f"{len(made.orphans)} orphans"
+    found = f"found {number}" if fresh else f"no complete snapshot; the last one had {number}"
+    parts = [f"{found}: {suspected} suspected, {destroying} being destroyed"]
     parts.extend(f"{count} held ({reason})" for reason, count in held_reasons(made.orphans).items())
     return ", ".join(parts)
