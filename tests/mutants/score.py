@@ -12,10 +12,12 @@ import ast
 import os
 import signal
 import types
-from collections.abc import Generator, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
 from _pytest.runner import runtestprotocol
 from attrs import define, field, frozen
@@ -24,16 +26,112 @@ from tests.mutants.mutant import ROOT
 
 TESTS = {
     "jobs/destroys.py": ("tests/jobs/test_acting.py", "tests/jobs/test_destroys.py"),
+    "reconcile.py": ("tests/test_reconcile.py", "tests/test_rest.py", "tests/heart/test_findings.py"),
+    "lifecycle.py": ("tests/test_lifecycle.py", "tests/test_reconcile.py", "tests/heart/test_findings.py"),
+    "sightings.py": ("tests/test_sightings.py", "tests/test_reconcile.py", "tests/test_rest.py"),
+    "rest.py": ("tests/test_rest.py", "tests/test_reconcile.py"),
     "attempts.py": ("tests/test_attempts.py",),
 }
 """What can be scored, and by which tests."""
 
-SAME: dict[str, str] = {
-    "DestroysJob._postpone: 1 -> 2": "nothing is put off before it was looked at, so the first of the two is never taken",
-    "DestroysJob._last_look: track is not None and is_present(track) and self._listing_is_fresh() -> "
-    "(track is not None and self._listing_is_fresh())": "a verdict on what is missed is held before, and a command goes on anyway",
+SAME: dict[str, dict[str, str]] = {
+    "jobs/destroys.py": {
+        "DestroysJob._postpone: 1 -> 2": (
+            "nothing is put off before it was looked at, so the first of the two is never taken"
+        ),
+        "DestroysJob._last_look: track is not None and is_present(track) and self._listing_is_fresh() -> (track "
+        "is not None and self._listing_is_fresh())": (
+            "a verdict on what is missed is held before, and a command goes on anyway"
+        ),
+        "_postpone: job.hold is not hold and hold is not None -> (job.hold is not hold)": (
+            "without a hold it is put off only where it has none; for the types"
+        ),
+        "_waits_for_proof: job.accepted_at is not None and track is not None and not is_present(track) and "
+        "track.absences > 0 -> (job.accepted_at is not None and track is not None and (track.absences > 0))": (
+            "what was missed is not present"
+        ),
+    },
+    "reconcile.py": {
+        "observe: track.gone_at is not None -> (track.gone_at is None)": (
+            "it tells what comes first of what is told; a gone one that is not seen changes nothing"
+        ),
+        "observe: before is None and account.missed_since is not None -> (before is None)": "None is put where None is",
+        "observe: before is not None and before is not track and before.instance.tag != track.instance.tag -> "
+        "(before is not None and before.instance.tag != track.instance.tag)": (
+            "the very same has the same tag, which is quicker to see"
+        ),
+        "_differs: before is not after and before != after -> (before != after)": (
+            "the very same is equal, which is quicker to see"
+        ),
+        "_advance_sessions: (id_ := session.instance_id) is not None and id_ in replaced and session.account == "
+        "account.name and tracks[id_].instance.session_id != session.id -> ((id_ := session.instance_id) is not "
+        "None and id_ in replaced and (tracks[id_].instance.session_id != session.id))": (
+            "sessions of other accounts are not moved below"
+        ),
+        "_advance_sessions: session.account == account.name and session.instance_id is not None and "
+        "holds_binding(session) and session.id not in stolen -> (session.account == account.name and "
+        "holds_binding(session) and (session.id not in stolen))": ("nobody asks who holds what has no id"),
+        "_advance_sessions: step.session.instance_id is not None and step.session.instance_id != "
+        "session.instance_id -> (step.session.instance_id != session.instance_id)": (
+            "no step takes an id from a session; for the types"
+        ),
+        "_condemned: track.kind is not None and is_present(track) -> (is_present(track))": (
+            "`plan` passes by what has no verdict, for the types"
+        ),
+        "guards_of_request: False -> True": (
+            "such a track has no verdict, which holds it as well, and a command is not asked whether it was seen"
+        ),
+        "confirms: job.instance_started_at is not None and looked.started_at is not None -> (looked.started_at "
+        "is not None)": ("`same_machine` takes a start that is not told for the same"),
+        "confirms: job.instance_started_at is not None and looked.started_at is not None -> "
+        "(job.instance_started_at is not None)": ("`same_machine` takes a start that is not told for the same"),
+    },
+    "lifecycle.py": {
+        "best_claimant.rank: 0.0 -> 1.0": (
+            "all that tell no start get the same number, and only they are compared by it"
+        ),
+        '_find: failed.reason or "" -> (failed.reason)': (
+            "the reason was given in the line before; the rest is for the types"
+        ),
+        '_find: failed.reason or "" -> (failed.reason) (2)': (
+            "the reason was given in the line before; the rest is for the types"
+        ),
+        '_follow: session.instance_id or "" -> (session.instance_id)': "it has one; the rest is for the types",
+        "_follow: not is_present(track) or _shows(session, track.instance) -> (not is_present(track))": (
+            "the quick answer to what is compared two lines below"
+        ),
+        '_come_back: session.instance_id or "" -> (session.instance_id)': "no track has either for its id",
+        "_come_back: own is not None and returned and not replaced -> (returned and (not replaced))": (
+            "what returned is not None; the rest is for the types"
+        ),
+    },
+    "sightings.py": {
+        "merged: getattr(after, name) is None and getattr(before, name) is not None -> (getattr(after, name) is None)": (
+            "None is put where None is"
+        ),
+        "_tells_the_same: after == before or merged(before, after) == before -> (merged(before, after) == before)": (
+            "what is equal stays so when it is merged; not to merge is quicker"
+        ),
+        "fleet_after: fleet.jump_at > now -> (fleet.jump_at >= now)": "now is put where now is",
+    },
+    "rest.py": {
+        "Rest.stirred_by: self.machines and snapshot.complete and in_time and settings == self.settings -> "
+        "(snapshot.complete and in_time and (settings == self.settings))": (
+            "a rest without machines leaves nothing out"
+        ),
+        "Rest.stirred_by: self.stirred is not None and told == self.told -> (told == self.told)": (
+            "as long as there is none, nothing was told, and no look tells nothing"
+        ),
+        "Rest._ended: row_now is not row and row_now != row -> (row_now != row)": (
+            "a row is equal to itself, which is quicker to see"
+        ),
+        "Rest._ended: len(bound) < len(sessions) -> (len(bound) <= len(sessions))": (
+            "of as many, none is behind another; not to look is quicker"
+        ),
+        'Rest._without: id_ or "" -> (id_)': "no machine has either for its id",
+    },
 }
-"""Changes that nobody can notice, and why."""
+"""By module, the changes that nobody can notice, and why."""
 
 ENOUGH_SECONDS = 12.0
 """The quickest tests that come by a line, until they take so long together: the slow ones walk through days, and tell of no more."""
@@ -63,7 +161,7 @@ _QUIET = [
     "no:hypothesispytest",
     "-p",
     "no:platformdirs",
-    "--show-capture=no",
+    "--capture=no",
     "--tb=no",
     "--no-header",
 ]
@@ -71,7 +169,10 @@ _QUIET = [
 
 @frozen
 class Change:
-    """One change. `lines` are those of its statement; `text` is the whole module with it."""
+    """One change. `lines` are those of its statement; `text` is the whole module with it.
+
+    Of several that read alike in one function the name tells which one it is, by a number behind it.
+    """
 
     name: str
     lines: range
@@ -88,6 +189,7 @@ class _Trial:
     module: types.ModuleType
     text: str
     changes: list[Change]
+    tell: Callable[[Change, bool], object]
     results: list[tuple[Change, bool]] = field(factory=list)
     _lines: dict[str, set[int]] = field(factory=dict)
     _seconds: dict[str, float] = field(factory=dict)
@@ -100,8 +202,11 @@ class _Trial:
         _put_in(self.module, ast.fix_missing_locations(_Told().visit(ast.parse(self.text))))
         done = yield
         if not session.testsfailed:
+            click.echo()
             for change in self.changes:
-                self.results.append((change, _is_noticed(self.module, change, self._tests_at(session, change.lines))))
+                noticed = _is_noticed(self.module, change, self._tests_at(session, change.lines))
+                self.results.append((change, noticed))
+                self.tell(change, noticed)
         return done
 
     @pytest.hookimpl(wrapper=True)
@@ -150,6 +255,7 @@ def changes(text: str) -> Iterator[Change]:
     starts = [0]
     for line in text.encode().splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
+    alike = Counter[str]()
     for scope, statement in _statements(tree, ""):
         for node, after in _changed(statement):
             begin = starts[node.lineno - 1] + node.col_offset
@@ -159,6 +265,9 @@ def changes(text: str) -> Iterator[Change]:
             shown = " ".join(before.split())
             name = f"{scope}: {shown} -> {' '.join(after.split())}"
             whole = (raw[:begin] + after.encode() + raw[end:]).decode()
+            alike[name] += 1
+            if alike[name] > 1:
+                name += f" ({alike[name]})"
             yield Change(name, range(statement.lineno, (statement.end_lineno or statement.lineno) + 1), whole)
 
 
@@ -241,7 +350,7 @@ def _functions(module: types.ModuleType) -> Iterator[tuple[str, types.FunctionTy
             yield name, value
         elif isinstance(value, type) and value.__module__ == module.__name__:
             for inner, method in vars(value).items():
-                function = method.fget if isinstance(method, property) else method
+                function = method.fget if isinstance(method, property) else getattr(method, "__func__", method)
                 if isinstance(function, types.FunctionType) and function.__code__.co_filename == module.__file__:
                     yield f"{name}.{inner}", function
 
@@ -274,15 +383,15 @@ def _is_noticed(module: types.ModuleType, change: Change, items: Sequence[pytest
     return status != 0
 
 
-def scored(file: str, wanted: str = "") -> list[tuple[Change, bool]]:
-    """Each change of a module whose name holds the text, and whether it was noticed.
+def scored(file: str, wanted: str, tell: Callable[[Change, bool], object]) -> list[tuple[Change, bool]]:
+    """Each change of a module whose name holds the text, and whether it was noticed; `tell` hears of each at once.
 
     Raises:
         RuntimeError: the tests fail as things are.
     """
     module = import_module("shopperd." + file.removesuffix(".py").replace("/", "."))
     text = Path(ROOT / "shopperd" / file).read_text(encoding="utf-8")
-    trial = _Trial(module, text, [change for change in changes(text) if wanted in change.name])
+    trial = _Trial(module, text, [change for change in changes(text) if wanted in change.name], tell)
     os.chdir(ROOT)
     status = pytest.main([*_QUIET, *TESTS[file]], plugins=[trial])
     if status != 0:

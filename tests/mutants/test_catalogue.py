@@ -12,6 +12,7 @@ from attrs import evolve
 from tests.mutants.catalogue import MUTANTS
 from tests.mutants.guard import WRONG_PACKAGE, strangers
 from tests.mutants.mutant import ROOT, Mutant, StaleMutantError
+from tests.mutants.score import SAME, TESTS, changes
 from tests.mutants.trial import Run, Verdict, copied, judged, run, tried
 
 PACKAGE = ROOT / "shopperd"
@@ -163,3 +164,40 @@ def test_the_catalogue_is_told_without_playing_it(capsys: pytest.CaptureFixture[
 
     main(["--list", "-k", ONE.name], standalone_mode=False)
     assert ONE.what in capsys.readouterr().out
+
+
+# --- what makes changes up --------------------------------------------------------------------------------------------
+
+SMALL = """
+def first(a, b):
+    log.info("words", count=1)
+    if a is None or b > 1:
+        return 1
+    b.append(a + 1)
+    return "text"
+"""
+
+
+def test_small_changes_are_made_up_and_those_that_read_alike_have_a_number() -> None:
+    assert [change.name for change in changes(SMALL)] == [
+        "first: a is None or b > 1 -> (not (a is None or b > 1))",
+        "first: a is None or b > 1 -> (b > 1)",
+        "first: a is None or b > 1 -> (a is None)",
+        "first: a is None -> (a is not None)",
+        "first: b > 1 -> (b >= 1)",
+        "first: 1 -> 2",
+        "first: 1 -> 2 (2)",
+        "first: b.append(a + 1) -> pass",
+        "first: a + 1 -> (a - 1)",
+        "first: 1 -> 2 (3)",
+    ]
+    for change in changes(SMALL):
+        assert ast.dump(ast.parse(change.text)) != ast.dump(ast.parse(SMALL))
+
+
+@pytest.mark.parametrize("module", list(TESTS))
+def test_what_is_said_to_be_the_same_is_a_change_that_there_is(module: str) -> None:
+    names = [change.name for change in changes((PACKAGE / module).read_text(encoding="utf-8"))]
+    assert max(Counter(names).values()) == 1
+    assert SAME.get(module, {}).keys() - names == set()
+    assert SAME.keys() <= TESTS.keys()
