@@ -89,6 +89,11 @@ def test_an_unknown_word_of_the_provider_changes_no_state() -> None:
     assert bound(running, instance("a", 1, state=InstanceState.UNKNOWN), NOW).state is SessionState.RUNNING
 
 
+def test_a_lost_session_that_comes_back_in_an_unknown_word_starts() -> None:
+    lost = session(1, SessionState.LOST, instance_id="a", ended_at=NOW)
+    assert bound(lost, instance("a", 1, state=InstanceState.UNKNOWN), NOW).state is SessionState.STARTING
+
+
 def test_a_price_that_is_not_told_is_kept() -> None:
     running = session(1, instance_id="a", price_per_hour=0.7)
     assert bound(running, instance("a", 1, price_per_hour=None), NOW).price_per_hour == 0.7
@@ -157,6 +162,7 @@ def test_a_lost_session_takes_its_instance_back_only_for_a_while() -> None:
     assert may_come_back(lost, rules, NOW + timedelta(seconds=59))
     assert not may_come_back(lost, rules, NOW + timedelta(seconds=60))
     assert not may_come_back(evolve(lost, state=SessionState.ENDED), rules, NOW)
+    assert not may_come_back(evolve(lost, ended_at=None), rules, NOW), "nobody knows since when it is lost"
 
 
 @pytest.mark.parametrize("over", [SessionState.ENDED, SessionState.FAILED])
@@ -373,6 +379,22 @@ def told(**changed: Any) -> Track:
             id="not found after it was ended",
         ),
         pytest.param(
+            evolve(ENDING_UNCLEAR, create_deadline_at=None),
+            {"complete": False},
+            {"state": SessionState.ENDED, "state_since": NOW, "ended_at": NOW},
+            "session.ended",
+            "it never had an instance",
+            id="ended without a deadline to wait for",
+        ),
+        pytest.param(
+            evolve(ENDING_UNCLEAR, create_outcome=CreateOutcome.REFUSED, create_deadline_at=minutes(5)),
+            {"tagged": instance("a", 1)},
+            {"state": SessionState.ENDED, "state_since": NOW, "ended_at": NOW},
+            "session.ended",
+            "it never had an instance",
+            id="ended with a create that was refused, whatever carries its tag",
+        ),
+        pytest.param(
             LOST,
             {"own": track(instance("a", tag=None))},
             {"state": SessionState.RUNNING, "state_since": NOW, "ended_at": None, "price_per_hour": 0.5},
@@ -452,6 +474,7 @@ def test_a_step_tells_what_moved_and_why(
         pytest.param(ENDING, {}, id="ending, and never listed"),
         pytest.param(ENDING_UNCLEAR, {"complete": False}, id="ending, and looked for in half a listing"),
         pytest.param(LOST, {}, id="lost just now"),
+        pytest.param(evolve(LOST, ended_at=None), {"own": THERE}, id="lost, and nobody knows since when"),
         pytest.param(LOST, {"own": GONE}, id="lost, and gone"),
         pytest.param(LOST, {"own": track(instance("a", tag="renamed"))}, id="lost, and named otherwise"),
         pytest.param(LOST_ID, {"own": track(instance("a", tag=None))}, id="lost to a re-used id"),
@@ -461,3 +484,10 @@ def test_a_step_tells_what_moved_and_why(
 )
 def test_a_session_that_nothing_moves_stays(before: Session, seen: dict[str, Any]) -> None:
     assert stepped(before, **seen) is None
+
+
+@pytest.mark.parametrize(("began", "fails"), [(-1, False), (0, True)])
+def test_a_create_is_given_up_by_a_listing_that_began_at_its_deadline_or_later(began: int, *, fails: bool) -> None:
+    listing = snapshot(at=NOW + timedelta(seconds=began))
+    step = advance(UNCLEAR, {}, (), listing, RULES, minutes(1))
+    assert (step is not None and step.session.state is SessionState.FAILED) is fails

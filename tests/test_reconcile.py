@@ -322,12 +322,27 @@ BY_COMMAND = session(1, SessionState.ENDING, instance_id="a", reason="ended by r
             id="lost in a backup that was put back long ago",
         ),
         pytest.param(ENDED, {}, OrphanKind.ENDED, "its session is over", id="over"),
+        pytest.param(
+            session(1, SessionState.ENDING, instance_id="b"),
+            {},
+            OrphanKind.ENDED,
+            "its session is over",
+            id="a double of what is ending",
+        ),
     ],
 )
 def test_a_verdict_says_why(owner: Session, more: dict[str, Any], kind: OrphanKind | None, because: str) -> None:
     known = account(owner, **more)
     judged = verdict(known, instance("a", 1), known.bindings.get("a"), known.tracks, SETTINGS, NOW)
     assert judged == Judgement(kind, because)
+
+
+def test_of_several_sessions_with_one_id_the_one_that_is_not_over_is_bound_to_it() -> None:
+    over, live = session(1, SessionState.ENDED, instance_id="a"), session(2, instance_id="a")
+    later = session(3, SessionState.LOST, instance_id="a")
+    assert account(session(5), over, live, later).bindings == {"a": live}
+    assert account(live, over).bindings == {"a": live}
+    assert account(over, session(4, account="other", instance_id="a")).bindings == {"a": over}
 
 
 def test_a_foreign_tag_is_told_from_one_of_ours() -> None:
@@ -364,6 +379,12 @@ def test_nothing_is_left_of_a_verdict_that_is_not_given_any_more(
     known = account(session(1, instance_id="a"), tracks={"a": before})
     (told,) = observe(known, snapshot(instance("a", 1), at=LATER), SETTINGS, LATER).tracks
     assert (told.kind, told.kind_sightings, told.orphan_since) == (None, 0, None)
+
+
+def test_sightings_under_another_tag_do_not_count_for_this_one() -> None:
+    known = ripe(account(ENDED, session(2, SessionState.ENDED)), instance("a", 1))
+    (told,) = observe(known, snapshot(instance("a", 2), at=LATER), SETTINGS, LATER).tracks
+    assert (told.kind, told.kind_sightings, told.orphan_since) == (OrphanKind.ENDED, 1, LATER)
 
 
 def test_a_listing_that_tells_nothing_new_changes_nothing() -> None:
@@ -723,6 +744,12 @@ def test_a_verdict_that_may_be_carried_out_has_every_guard_told() -> None:
 )
 def test_every_guard_that_holds_a_verdict_is_told(more: dict[str, Any], held: list[HoldReason]) -> None:
     assert that_hold(of_verdict(ripe(account(ENDED), A_MACHINE), **more)) == held
+
+
+@pytest.mark.parametrize("tag", [None, "theirs"])
+def test_a_foreign_machine_is_held_as_such_and_by_no_other_guard(tag: str | None) -> None:
+    condemned = track(instance("a", tag=tag), kind=OrphanKind.ENDED, kind_sightings=3)
+    assert that_hold(of_verdict(account(spans=(), tracks={"a": condemned}))) == [HoldReason.NOT_OURS]
 
 
 def test_an_unknown_machine_has_two_guards_more() -> None:
@@ -1332,9 +1359,20 @@ def test_a_session_keeps_no_machine_that_came_under_its_machines_id(state: Sessi
 
 def test_a_session_goes_on_with_a_machine_that_carries_its_tag_under_a_reused_id() -> None:
     known = evolve(account(session(1, instance_id="a")), tracks={"a": track(instance("a", 1))})
-    known = watch(known, snapshot(instance("a", 1, **STRANGER), at=NOW + timedelta(minutes=5)))
-    (kept,) = known.sessions.values()
+    observed = observe(known, snapshot(instance("a", 1, **STRANGER), at=LATER), SETTINGS, LATER)
+    (kept,) = after(known, observed).sessions.values()
     assert (kept.state, kept.instance_id) == (SessionState.RUNNING, "a")
+    assert [step.kind for step in observed.steps] == [""], "its card and price may be others, and that is all"
+
+
+def test_a_session_takes_at_once_what_came_with_its_tag_under_the_id_of_anothers_machine() -> None:
+    waiting = session(2, SessionState.CREATING, create_outcome=CreateOutcome.UNCLEAR, create_deadline_at=LATER)
+    known = evolve(account(session(1, instance_id="a"), waiting), tracks={"a": track(instance("a", 1))})
+    observed = observe(known, snapshot(instance("a", 2, **STRANGER), at=LATER), SETTINGS, LATER)
+    assert [(step.session.id, step.kind) for step in observed.steps] == [
+        (sid(1), "session.lost"),
+        (sid(2), "session.bound"),
+    ]
 
 
 def test_a_session_that_lost_its_id_takes_its_machine_back_under_another_one() -> None:
@@ -1365,6 +1403,14 @@ def test_many_machines_that_should_not_be_in_an_account_that_had_none_are_a_jump
     assert known.fleet.change == "appeared"
 
 
+def test_a_recorded_verdict_waits_while_its_machine_is_missed() -> None:
+    condemned = track(instance("a", 1), kind=OrphanKind.ENDED)
+    asked = job("a", origin=DestroyOrigin.VERDICT, kind=OrphanKind.ENDED, session_id=sid(1))
+    for absences, hold in ((0, None), (1, HoldReason.LAST_LOOK)):
+        known = account(ENDED, tracks={"a": evolve(condemned, absences=absences)})
+        assert may_send(known, asked, MAY_ACT, SETTINGS.orphans, LATER) is hold
+
+
 def test_a_verdict_that_is_taken_back_is_not_carried_out() -> None:
     live = session(1, instance_id="a")
     twins = (instance("a", 1), instance("b", 1))
@@ -1383,6 +1429,12 @@ def test_a_verdict_on_a_session_that_is_ending_stands_while_its_destroy_is_open(
     verdict_job = job("a", origin=DestroyOrigin.VERDICT, kind=OrphanKind.ENDED, session_id=ending.id)
     known = watch(evolve(known, jobs={"a": verdict_job}), snapshot(instance("a", 1), at=LATER))
     assert may_send(known, verdict_job, MAY_ACT, SETTINGS.orphans, LATER) is None
+
+
+def test_a_last_look_at_what_is_bound_to_another_session_is_no_proof() -> None:
+    known = account(ENDED, session(2, SessionState.ENDING, instance_id="a"))
+    assert not confirms(known, job("a", session_id=sid(1)), instance("a", 2))
+    assert confirms(known, job("a", session_id=sid(2)), instance("a", 1))
 
 
 def test_a_last_look_at_another_tag_is_no_proof_because_of_a_session_that_is_over() -> None:

@@ -8,8 +8,9 @@ from attrs import evolve
 
 from shopperd.model import Fleet, Instance, OrphanKind, SessionState
 from shopperd.reconcile import Account, Observed, observe
-from shopperd.rest import REST_MAX
-from tests.nouns import NOW, SETTINGS, account, after, instance, job, rounds, session, sid, snapshot, watch
+from shopperd.rest import NO_REST, REST_MAX
+from shopperd.settings import SessionSettings
+from tests.nouns import NOW, SETTINGS, account, after, instance, job, rounds, session, sid, snapshot, track, watch
 
 MACHINE = instance("m1", 1)
 MINUTE = timedelta(minutes=1)
@@ -48,7 +49,39 @@ def test_a_machine_that_tells_nothing_new_comes_to_rest() -> None:
 
 def test_it_stays_at_rest_when_its_row_is_made_anew() -> None:
     known = at_rest(BOUND, MACHINE)
-    assert look(known, evolve(MACHINE)).rest.machines.keys() == {"m1"}
+    observed = look(known, evolve(MACHINE))
+    assert observed.rest.machines.keys() == {"m1"}
+    assert observed.rest.until == known.rest.until, "it did not begin anew"
+
+
+def test_that_nothing_has_changed_is_found_at_once() -> None:
+    known = at_rest(BOUND, MACHINE)
+    one = snapshot(MACHINE, at=LATER)
+    rest, stirred = known.rest.stirred_by(one, known.tracks, known.sessions, SETTINGS.sessions, one.ended_at)
+    assert rest is known.rest
+    assert (stirred.rows, stirred.tracks, stirred.sessions) == ((), {}, ())
+
+
+@pytest.mark.parametrize(
+    ("first_seen", "expires", "max_lifetime", "rests"),
+    [
+        (0, None, 0.0, True),
+        (1, None, 0.0, False),
+        (0, 3601, 0.0, True),
+        (0, 3600, 0.0, False),
+        (0, None, 7201.0, True),
+        (0, None, 7200.0, False),
+        (0, None, 1.0, False),
+    ],
+)
+def test_what_awaits_nothing_before_the_rest_ends_comes_to_rest(
+    first_seen: int, expires: int | None, max_lifetime: float, *, rests: bool
+) -> None:
+    own = session(1, instance_id="m1", expires_at=None if expires is None else NOW + timedelta(seconds=expires))
+    seen = track(MACHINE, first_seen_at=NOW + timedelta(seconds=first_seen))
+    rest = NO_REST.joined([(MACHINE, seen, own)], SessionSettings(max_lifetime=max_lifetime), NOW)
+    assert bool(rest.machines) is rests
+    assert (REST_MAX, own.created_at) == (timedelta(seconds=3600), NOW - timedelta(seconds=3600))
 
 
 @pytest.mark.parametrize(
@@ -63,6 +96,22 @@ def test_a_machine_whose_session_may_move_does_not_come_to_rest(moving: dict[str
 def test_a_machine_that_two_sessions_name_does_not_come_to_rest() -> None:
     known = account(session(1, instance_id="m1"), session(2, SessionState.LOST, instance_id="m1", ended_at=NOW))
     assert not watch(known, *rounds(MACHINE, count=6)).rest.machines
+
+
+@pytest.mark.parametrize("comes_first", [True, False])
+def test_a_machine_that_another_session_names_as_well_is_at_rest_no_more(*, comes_first: bool) -> None:
+    known = at_rest(BOUND, MACHINE)
+    other = session(2, SessionState.LOST, instance_id="m1", ended_at=NOW)
+    both = (other, known.sessions[sid(1)]) if comes_first else (known.sessions[sid(1)], other)
+    assert not look(evolve(known, sessions={one.id: one for one in both}), MACHINE).rest.machines
+
+
+def test_settings_that_changed_end_all_rest() -> None:
+    known = at_rest(BOUND, MACHINE)
+    shorter = evolve(SETTINGS, sessions=evolve(SETTINGS.sessions, max_lifetime=60.0))
+    one = snapshot(MACHINE, at=LATER)
+    (step,) = observe(known, one, shorter, one.ended_at).steps
+    assert step.session.state is SessionState.ENDING
 
 
 def test_a_machine_whose_session_was_ended_is_judged_when_its_destroy_is_over() -> None:
@@ -96,16 +145,36 @@ def test_a_session_that_the_store_tells_otherwise_is_looked_at() -> None:
     assert step.session.state is SessionState.ENDING
 
 
+def test_a_machine_whose_session_has_just_moved_does_not_come_to_rest() -> None:
+    known = put(at_rest(BOUND, MACHINE), price_per_hour=0.7)
+    observed = look(known, MACHINE)
+    assert [step.session.price_per_hour for step in observed.steps] == [0.5]
+    assert not observed.rest.machines
+
+
+def test_newcomers_and_missed_ones_are_weighed_against_those_at_rest_too() -> None:
+    fleet = [instance(f"m{n}", n) for n in range(1, 11)]
+    strangers = [instance(f"s{n}", 90 + n) for n in range(6)]
+    known = at_rest(account(*(session(n, instance_id=f"m{n}") for n in range(1, 11))), *fleet)
+    assert look(known, *fleet, *strangers[:5]).fleet == Fleet()
+    assert look(known, *fleet, *strangers).fleet.change == "appeared"
+    assert look(known, *fleet[:5]).fleet == Fleet()
+    assert look(known, *fleet[:4]).fleet.change == "vanished"
+
+
 def test_a_session_that_is_gone_leaves_its_machine_to_be_looked_at() -> None:
     (seen,) = look(evolve(at_rest(BOUND, MACHINE), sessions={}), MACHINE).tracks
     assert seen.kind is OrphanKind.UNKNOWN
 
 
 def test_two_machines_of_which_one_stirs_are_told_apart() -> None:
-    known = at_rest(account(session(1, instance_id="m1"), session(2, instance_id="m2")), MACHINE, instance("m2", 2))
-    observed = look(known, MACHINE)
+    both = (session(1, instance_id="m1"), session(2, instance_id="m2"))
+    without = [session(number, SessionState.ENDED) for number in (3, 4)]
+    known = at_rest(account(*both, *without), MACHINE, instance("m2", 2))
+    observed = look(known, evolve(MACHINE))
     assert [track.instance.id for track in observed.tracks] == ["m2"]
     assert observed.rest.machines.keys() == {"m1"}
+    assert observed.rest.until == known.rest.until, "m1 was at rest all the time"
     assert observed.fleet == Fleet()
 
 
@@ -125,6 +194,14 @@ def test_rest_ends_as_a_whole_and_begins_anew() -> None:
     later = look(known, MACHINE, at=NOW + 2 * REST_MAX)
     assert later.rest.machines.keys() == {"m1"}
     assert later.rest.until > known.rest.until
+
+
+@pytest.mark.parametrize(("moment", "goes_on"), [("since", True), ("until", False)])
+def test_a_rest_is_from_its_first_moment_to_before_its_last_one(moment: str, *, goes_on: bool) -> None:
+    known = at_rest(BOUND, MACHINE)
+    at = getattr(known.rest, moment)
+    observed = observe(known, evolve(snapshot(MACHINE, at=at), ended_at=at), SETTINGS, at)
+    assert (observed.rest.until == known.rest.until) is goes_on
 
 
 def test_a_clock_that_was_put_back_leaves_nothing_at_rest() -> None:
@@ -147,6 +224,8 @@ def test_nothing_is_left_out_while_anything_is_out_of_the_ordinary(unusual: dict
 
 def test_an_incomplete_listing_ends_no_rest_and_uses_none() -> None:
     known = at_rest(BOUND, MACHINE)
+    (seen,) = look(known, MACHINE, complete=False).tracks
+    assert seen.last_seen_at == LATER + timedelta(seconds=1)
     observed = look(known, evolve(MACHINE, price_per_hour=0.7), complete=False)
     assert [track.instance.price_per_hour for track in observed.tracks] == [0.7]
     assert observed.rest is known.rest

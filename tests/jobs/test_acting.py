@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 from structlog.testing import capture_logs
 
-from shopperd.attempts import Recent
+from shopperd.attempts import FREE_ATTEMPTS, Recent
 from shopperd.jobs.destroys import (
     BLIND_LOOKS_MAX,
     DestroysJob,
@@ -101,10 +101,10 @@ class TestGuards:
         for _ in range(2):
             told = ask(desk, job, FROZEN)
             assert told in (None, HoldReason.FROZEN, (HoldReason.FROZEN,))
+            assert [event.data["hold"] for event in desk.trail("destroy.held")] == ["frozen"]
             assert waits(desk) == desk.context.settings.destroys.retry_min
             desk.clock.advance(waits(desk))
         assert (desk.job("7").hold, desk.job("7").last_error) == (HoldReason.FROZEN, "of before")
-        assert [event.data["hold"] for event in desk.trail("destroy.held")] == ["frozen"]
         assert desk.trail("destroy.requested") == []
 
     @pytest.mark.parametrize("ask", [guarded, begun, last])
@@ -124,13 +124,25 @@ class TestGuards:
         assert waits(desk) == 1.0
 
     @pytest.mark.parametrize("ask", [guarded, begun])
-    def test_what_this_process_sent_counts_before_each_request(self, desk: Desk, ask: Any) -> None:
+    @pytest.mark.parametrize("age", [600.0, 3599.5])
+    def test_what_this_process_sent_counts_before_each_request(self, desk: Desk, ask: Any, age: float) -> None:
         job = desk.over(7)
         desk.look()
-        ask(desk, job, FREE, Recent(machine=(600.0,) * 15))
+        ask(desk, job, FREE, Recent(machine=(age,) * 15))
         assert desk.job("7").hold is HoldReason.LIMIT_PER_HOUR
-        assert waits(desk) == 3000.0
+        assert waits(desk) == 3600.0 - age
         assert desk.trail("destroy.requested") == []
+
+    @pytest.mark.parametrize("ask", [guarded, begun])
+    def test_what_was_written_down_of_the_last_hour_counts_too(self, desk: Desk, ask: Any) -> None:
+        job = desk.over(7)
+        desk.look()
+        for _ in range(15):
+            assert begun(desk, job) is not None
+            desk.clock.advance(30.0)
+        desk.store.run_sync(destroys.update, evolve(desk.job("7"), next_attempt_at=desk.clock.now()))
+        ask(desk, job)
+        assert (desk.job("7").hold, waits(desk)) == (HoldReason.LIMIT_PER_HOUR, 3150.0)
 
     def test_one_that_was_accepted_and_is_missed_waits_for_the_proof_alone(self, desk: Desk) -> None:
         job = desk.over(7)
@@ -146,6 +158,16 @@ class TestGuards:
         assert desk.trail("destroy.held") == []
         desk.clock.advance(waits(desk))
         assert guarded(desk, accepted, FROZEN) == (HoldReason.FROZEN,), "a hold is told first"
+
+    @pytest.mark.parametrize("rented", [True, False])
+    def test_one_that_was_accepted_and_that_no_listing_held_is_asked_for(self, desk: Desk, rented: bool) -> None:
+        job, now = desk.over(7), desk.clock.now()
+        if rented:
+            never_listed = Track(desk.market.machines["7"], first_seen_at=now, last_seen_at=now, ever_seen=False)
+            desk.store.run_sync(instances.save, ACCOUNT, [never_listed])
+        accepted = evolve(job, accepted_at=now)
+        desk.store.run_sync(destroys.update, accepted)
+        assert guarded(desk, accepted) == (None,)
 
     def test_one_that_was_not_accepted_and_is_missed_is_asked_for(self, desk: Desk) -> None:
         job = desk.over(7)
@@ -394,16 +416,25 @@ class TestLastLook:
         assert noting.urgent
         assert not URGENT.get()
 
-    async def test_a_request_that_this_process_sent_is_remembered_for_an_hour(self, desk: Desk) -> None:
+    def test_waits_are_drawn_on_both_sides_of_what_is_meant(self, desk: Desk) -> None:
+        job = DestroysJob(desk.context, desk.at)
+        drawn = [job._jitter() for _ in range(1000)]
+        assert (min(drawn), max(drawn)) == (pytest.approx(0.9, abs=0.01), pytest.approx(1.1, abs=0.01))
+
+    @pytest.mark.parametrize("attempts", [0, FREE_ATTEMPTS])
+    async def test_a_request_that_this_process_sent_is_remembered_for_an_hour(self, desk: Desk, attempts: int) -> None:
+        desk.clock.advance(1000.0)
         desk.market.stubborn.add("7")
-        desk.over(7)
+        recorded = desk.over(7)
         desk.look()
+        desk.store.run_sync(destroys.update, evolve(recorded, attempts=attempts))
         job = DestroysJob(desk.context, desk.at)
         await run(desk, job)
         other = evolve(desk.job("7"), instance_id="8")
         desk.clock.advance(3599.0)
-        assert job._lately(desk.job("7")) == Recent(machine=(3599.0,))
-        assert job._lately(other) == Recent()
+        repeats = (3599.0,) if attempts else ()
+        assert job._lately(desk.job("7")) == Recent(machine=(3599.0,), repeats=repeats)
+        assert job._lately(other) == Recent(repeats=repeats)
         desk.clock.advance(1.0)
         assert job._lately(desk.job("7")) == Recent()
 
@@ -483,10 +514,10 @@ class TestLastLook:
         desk.store.run_sync(destroys.update, evolve(recorded, attempts=20, hold=HoldReason.LAST_LOOK))
         desk.market.hidden.add("7")
         desk.at.last_complete_at = None
-        with capture_logs() as lines:
-            for _ in range(2):
+        for told in (1, 0):
+            with capture_logs() as lines:
                 await run(desk, job)
-        assert len([line for line in lines if line["event"] == "destroy.stuck"]) == 1
+            assert len([line for line in lines if line["event"] == "destroy.stuck"]) == told
         assert desk.at.destroys_stuck == 1
         assert desk.context.metrics.registry.get_sample_value("shopperd_destroys_stuck", labels) == 1
         close(desk, desk.job("7"))
