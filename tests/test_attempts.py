@@ -71,6 +71,10 @@ class TestWaits:
 
     def test_very_many_tries_make_no_number_overflow(self) -> None:
         assert backoff_seconds(10**9, RULES) == RULES.retry_max
+        assert backoff_seconds(10**9, DestroySettings(retry_min=0.05, retry_max=1e9)) == 0.05 * 2.0**30
+
+    def test_they_are_longer_and_shorter_by_the_jitter(self) -> None:
+        assert [backoff_seconds(1, RULES, jitter) for jitter in (0.9, 1.1)] == pytest.approx([9.0, 11.0])
 
 
 class TestStuck:
@@ -141,6 +145,9 @@ class TestLimits:
     def test_the_defaults(self) -> None:
         assert (attempts_per_hour(RULES), repeats_per_hour(RULES)) == (15, 120)
 
+    def test_a_pace_that_never_slows_down_has_no_doublings_to_allow_for(self) -> None:
+        assert attempts_per_hour(evolve(RULES, retry_min=600.0)) == 1 + 7
+
     def test_the_limit_for_one_machine_is_a_window_that_slides(self) -> None:
         limit = attempts_per_hour(RULES)
         ages = tuple(100.0 * (number + 1) for number in range(limit))
@@ -167,8 +174,8 @@ class TestLimits:
         assert pause_seconds(job("7"), RULES, [Recent(machine=full), Recent()]) == 3540.0
 
     def test_what_lies_in_the_future_does_not_count(self) -> None:
-        moments = [NOW + timedelta(seconds=offset) for offset in (-60.0, 2.0, 86400.0)]
-        assert ages_seconds(moments, NOW) == (60.0, 0.0)
+        moments = [NOW + timedelta(seconds=offset) for offset in (-60.0, 2.0, FUTURE_SECONDS, 86400.0)]
+        assert ages_seconds(moments, NOW) == (60.0, 0.0, 0.0)
 
     @given(paces)
     @hypothesis_settings(max_examples=60, deadline=None)
