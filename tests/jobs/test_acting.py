@@ -144,6 +144,18 @@ class TestGuards:
         ask(desk, job)
         assert (desk.job("7").hold, waits(desk)) == (HoldReason.LIMIT_PER_HOUR, 3150.0)
 
+    def test_what_was_repeated_in_the_account_counts_for_what_is_repeated_alone(self, desk: Desk) -> None:
+        desk.change(retry_max=3600.0)
+        first, again, *others = (desk.over(number) for number in range(7, 11))
+        desk.look()
+        for job in (again, *others):
+            desk.store.run_sync(destroys.update, evolve(job, attempts=FREE_ATTEMPTS))
+        for job in others * 10:
+            assert begun(desk, job) is not None
+        assert begun(desk, again) is None
+        assert desk.job("8").hold is HoldReason.LIMIT_PER_HOUR
+        assert begun(desk, first) is not None
+
     def test_one_that_was_accepted_and_is_missed_waits_for_the_proof_alone(self, desk: Desk) -> None:
         job = desk.over(7)
         desk.look()

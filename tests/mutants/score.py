@@ -133,11 +133,15 @@ SAME: dict[str, dict[str, str]] = {
 }
 """By module, the changes that nobody can notice, and why."""
 
-ENOUGH_SECONDS = 12.0
-"""The quickest tests that come by a line, until they take so long together: the slow ones walk through days, and tell of no more."""
+ENOUGH_SECONDS = 40.0
+"""The quickest tests that come by a line, until they take so long together: the slow ones walk through days, and tell of no more.
+Only what survives takes as long, so there is room for a machine with other work."""
 
 HANG_SECONDS = 60
-"""A fork that takes longer never ends, and that is noticed."""
+"""A test that takes longer never ends, and that is noticed."""
+
+NO_PROGRAM = 2
+"""The status of a fork in which a change could not be put in."""
 
 _COMPARED: dict[type[ast.cmpop], str] = {
     ast.Eq: "!=",
@@ -366,28 +370,39 @@ def _put_in(module: types.ModuleType, text: str | ast.Module) -> None:
 
 
 def _is_noticed(module: types.ModuleType, change: Change, items: Sequence[pytest.Item]) -> bool:
-    """Whether a test fails, or never ends, in a fork with the change."""
+    """Whether a test fails, or never ends, in a fork with the change.
+
+    Raises:
+        RuntimeError: the change is no program, and so nothing that a test could notice.
+    """
     child = os.fork()
     if child == 0:
-        status = 1
+        status = NO_PROGRAM
         try:
-            signal.alarm(HANG_SECONDS)
             quiet = os.open(os.devnull, os.O_WRONLY)
             os.dup2(quiet, 1)
             os.dup2(quiet, 2)
             _put_in(module, change.text)
-            status = int(any(report.failed for item in items for report in runtestprotocol(item, log=False)))
+            status = 1
+            status = int(any(_fails(item) for item in items))
         finally:
             os._exit(status)
     _, status = os.waitpid(child, 0)
+    if os.waitstatus_to_exitcode(status) == NO_PROGRAM:
+        raise RuntimeError(f"{change.name} cannot be put in")
     return status != 0
+
+
+def _fails(item: pytest.Item) -> bool:
+    signal.alarm(HANG_SECONDS)
+    return any(report.failed for report in runtestprotocol(item, log=False))
 
 
 def scored(file: str, wanted: str, tell: Callable[[Change, bool], object]) -> list[tuple[Change, bool]]:
     """Each change of a module whose name holds the text, and whether it was noticed; `tell` hears of each at once.
 
     Raises:
-        RuntimeError: the tests fail as things are.
+        RuntimeError: the tests fail as things are, or a change is no program.
     """
     module = import_module("shopperd." + file.removesuffix(".py").replace("/", "."))
     text = Path(ROOT / "shopperd" / file).read_text(encoding="utf-8")
@@ -395,5 +410,7 @@ def scored(file: str, wanted: str, tell: Callable[[Change, bool], object]) -> li
     os.chdir(ROOT)
     status = pytest.main([*_QUIET, *TESTS[file]], plugins=[trial])
     if status != 0:
-        raise RuntimeError(f"the tests of {file} fail without any change (status {status})")
+        raise RuntimeError(
+            f"the tests of {file} do not pass without any change, or one cannot be put in (status {status})"
+        )
     return trial.results
