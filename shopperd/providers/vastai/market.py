@@ -10,7 +10,6 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -44,7 +43,7 @@ PRICE_RATIO_MIN = 1.02
 BID_SUFFIX = "-bid"
 NOT_WANTED = "not_wanted"
 TOLD_MAX = 2**15
-"""Pairs of GPU and place: what a market of 64,000 has a few thousand of."""
+"""Of what rows tell alike: a market of 64,000 has a few thousand."""
 
 
 @frozen
@@ -70,6 +69,12 @@ Search = Callable[[Part, Take], Awaitable[None]]
 """Sends one search and hands its rows out. If it raises, those rows count for nothing."""
 
 
+_Words = tuple[str | None, float | None, str | None, wire.Word | None, wire.Word | None]
+"""What a row tells of the GPU's name and memory, the place, and whether the machine is verified."""
+_Meaning = tuple[Gpu | None, str | None, bool | None]
+"""The GPU, the place, and whether the machine is verified."""
+
+
 class Seen:
     """What a search of a part came to: its offers, and what a further search must know. The rows themselves are not kept.
 
@@ -88,8 +93,10 @@ class Seen:
         self.prices = array("d")
         self._filter = filter
         self._account = account
+        self._interruptible = filter.interruptible
         self._picky = filter != OfferFilter(interruptible=filter.interruptible)
         self._rows = 0
+        self._told: dict[_Words, _Meaning] = {}
 
     @property
     def cut_off(self) -> bool:
@@ -98,27 +105,89 @@ class Seen:
 
     def take(self, rows: Iterable[wire.OfferRow | None]) -> None:
         """Further rows."""
-        account, interruptible, picky = self._account, self._filter.interruptible, self._picky
-        note_name, note_price, keep = self.names.add, self.prices.append, self.offers.append
+        note_price, keep = self.prices.append, self.offers.append
         number = 0
         for row in rows:
             number += 1
             if row is None:
                 self.rejected.append((None, "unreadable"))
                 continue
-            price, name = row.dph_total, row.gpu_name
+            price = row.dph_total
             if price is not None and 0 < price <= PRICE_PER_HOUR_MAX:
                 note_price(price)
-            if name is not None:
-                note_name(name)
-            offer = _offer(row, account, interruptible)
+            offer = self._offer(row)
             if isinstance(offer, str):
                 self.rejected.append((_offer_id(row), offer))
-            elif picky and not _fits(offer, self._filter):
+            elif self._picky and not _fits(offer, self._filter):
                 self.rejected.append((offer.provider_id, NOT_WANTED))
             else:
                 keep(offer)
         self._rows += number
+
+    def _offer(self, row: wire.OfferRow) -> Offer | str:
+        """The offer that a row tells of, or why it is none: one of a bounded set of words."""
+        words = row.gpu_name, row.gpu_ram, row.geolocation, row.verified, row.verification
+        gpu, location, verified = self._told.get(words) or self._read(words)
+        interruptible = self._interruptible
+        provider_id = _offer_id(row)
+        if provider_id is None:
+            return "no_id"
+        if gpu is None:
+            return "no_gpu"
+        gpu_count = row.num_gpus
+        if gpu_count is None or not 0 < gpu_count <= GPUS_MAX:
+            return "no_gpu_count"
+        price = row.dph_total
+        if price is None:
+            # Another field never stands in for it.
+            return "no_price"
+        if interruptible and row.min_bid is not None and row.min_bid > price:
+            # The least bid can be above what the row promises, and less than that rents nothing.
+            price = row.min_bid
+        if not 0 < price <= PRICE_PER_HOUR_MAX:
+            return "bad_price"
+        if row.rentable is False or row.rented is True or row.external is True:
+            return "not_rentable"
+        if row.is_bid is True and not interruptible:
+            # Its price would be a bid, which is a promise of less.
+            return "other_market"
+        reliability = row.reliability2
+        if reliability is None or not 0 <= reliability <= 1:
+            reliability = row.reliability
+            if reliability is not None and not 0 <= reliability <= 1:
+                reliability = None
+        disk_gb = row.disk_space
+        draft = _Draft(
+            f"{NAME}-{provider_id}{BID_SUFFIX}" if interruptible else f"{NAME}-{provider_id}",
+            NAME,
+            provider_id,
+            self._account,
+            gpu.name,
+            gpu_count,
+            gpu.vram_gb,
+            price,
+            location,
+            reliability,
+            verified,
+            True,
+            interruptible,
+            disk_gb if disk_gb is not None and disk_gb >= 0 else None,
+        )
+        draft.__class__ = Offer
+        offer: Offer = draft
+        return offer
+
+    def _read(self, words: _Words) -> _Meaning:
+        """What so many rows tell alike that it is read once."""
+        raw_name, ram_mb, place, verified, verification = words
+        name = wire.stripped(raw_name)
+        if name is not None:
+            self.names.add(name)
+        gpu = None if name is None else canonical(NAME, name, ram_mb)
+        if len(self._told) >= TOLD_MAX:
+            self._told.clear()
+        meaning = self._told[words] = gpu, _location(place), _verified(verified, verification)
+        return meaning
 
 
 def first_part(filter: OfferFilter) -> Part:
@@ -271,74 +340,9 @@ class _Tally:
         self._rejected[reason] += 1
 
 
-def to_offer(row: wire.OfferRow, filter: OfferFilter, account: str) -> Offer | str:
-    """The offer that a row tells of, or why it is none that fits: one of a bounded set of words."""
-    offer = _offer(row, account, filter.interruptible)
-    return offer if isinstance(offer, str) or _fits(offer, filter) else NOT_WANTED
-
-
-def _offer(row: wire.OfferRow, account: str, interruptible: bool) -> Offer | str:
-    provider_id = _offer_id(row)
-    if provider_id is None:
-        return "no_id"
-    name, gpu_count = row.gpu_name, row.num_gpus
-    if name is None:
-        return "no_gpu"
-    if gpu_count is None or not 0 < gpu_count <= GPUS_MAX:
-        return "no_gpu_count"
-    price = row.dph_total
-    if price is None:
-        # Another field never stands in for it.
-        return "no_price"
-    if interruptible and row.min_bid is not None and row.min_bid > price:
-        # The least bid can be above what the row promises, and less than that rents nothing.
-        price = row.min_bid
-    if not 0 < price <= PRICE_PER_HOUR_MAX:
-        return "bad_price"
-    if row.rentable is False or row.rented is True or row.external is True:
-        return "not_rentable"
-    if row.is_bid is True and not interruptible:
-        # Its price would be a bid, which is a promise of less.
-        return "other_market"
-    gpu, location, verified = _told(name, row.gpu_ram, row.geolocation, row.verified, row.verification)
-    reliability = row.reliability2
-    if reliability is None or not 0 <= reliability <= 1:
-        reliability = row.reliability
-        if reliability is not None and not 0 <= reliability <= 1:
-            reliability = None
-    disk_gb = row.disk_space
-    draft = _Draft(
-        f"{NAME}-{provider_id}{BID_SUFFIX}" if interruptible else f"{NAME}-{provider_id}",
-        NAME,
-        provider_id,
-        account,
-        gpu.name,
-        gpu_count,
-        gpu.vram_gb,
-        price,
-        location,
-        reliability,
-        verified,
-        True,
-        interruptible,
-        disk_gb if disk_gb is not None and disk_gb >= 0 else None,
-    )
-    draft.__class__ = Offer
-    offer: Offer = draft
-    return offer
-
-
 _Draft: Any = make_class("_Draft", [field.name for field in fields(Offer)], slots=True, weakref_slot=False)
 """An offer that is not frozen yet, and is one by a change of its class: to fill in a frozen one takes five times as long, and
 there are 64,000 of them. Both have the same slots, or Python would refuse."""
-
-
-@lru_cache(maxsize=TOLD_MAX)
-def _told(
-    name: str, ram_mb: float | None, place: str | None, verified: wire.Word | None, verification: wire.Word | None
-) -> tuple[Gpu, str | None, bool | None]:
-    """What so many rows tell alike that it is read once: the GPU, the place, and whether the machine is verified."""
-    return canonical(NAME, name, ram_mb), _location(place), _verified(verified, verification)
 
 
 def _fits(offer: Offer, filter: OfferFilter) -> bool:
@@ -362,7 +366,7 @@ def _verified(verified: wire.Word | None, verification: wire.Word | None) -> boo
 
 def _location(raw: str | None) -> str | None:
     """``Quebec, CA``; where the region is empty (``, US``) only the country."""
-    location = (raw or "").strip(" ,")
+    location = (wire.stripped(raw) or "").strip(" ,")
     return location or None
 
 

@@ -22,9 +22,9 @@ from shopperd.providers.vastai.market import (
     ROWS_MAX,
     SEARCHES_MAX,
     Part,
+    Seen,
     first_part,
     query,
-    to_offer,
 )
 from shopperd.settings import LimitSettings
 from shopperd.telemetry import Metrics
@@ -54,7 +54,10 @@ def row(**fields: Any) -> wire.OfferRow:
 
 
 def offer(filter: OfferFilter = ANY, **fields: Any) -> Offer | str:
-    return to_offer(row(**fields), filter, "main")
+    """The offer that a row tells of, or why it is none that fits."""
+    seen = Seen(first_part(filter), filter, "main")
+    seen.take([row(**fields)])
+    return seen.offers[0] if seen.offers else seen.rejected[0][1]
 
 
 # What is asked for.
