@@ -15,7 +15,7 @@ from shopperd.providers.contract import BadAnswer, Unclear
 from shopperd.providers.transport import CHUNK_BYTES, HttpRequest, Intake, Reply
 
 CONNECTIONS_MAX = 16
-READ_BYTES = 8 * CHUNK_BYTES
+READ_BYTES = 4 * CHUNK_BYTES
 """What the socket gives at a time. With less, a large answer is read in more turns of the loop."""
 
 
