@@ -10,8 +10,8 @@ import gc
 import sys
 import time
 import tracemalloc
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable
+from contextlib import nullcontext
 from statistics import quantiles
 
 import msgspec
@@ -26,40 +26,7 @@ from shopperd.secrets import Secret
 from shopperd.settings import AccountSettings, SecretSource
 from shopperd.telemetry import Metrics
 from shopperd.turns import in_turns
-
-TICK_SECONDS = 0.001
-CRUMB_SECONDS = 0.0001
-BASELINE_SECONDS = 1.0
-
-Lag = tuple[float, float]
-"""How late the loop came to somebody: by the wall, and by what the loop's thread worked meanwhile."""
-
-
-async def _tick(lags: list[Lag]) -> None:
-    """How late the loop comes to somebody who waits a millisecond, again and again."""
-    while True:
-        wall, cpu = time.perf_counter(), time.thread_time()
-        await asyncio.sleep(TICK_SECONDS)
-        lags.append((time.perf_counter() - wall - TICK_SECONDS, time.thread_time() - cpu))
-
-
-@contextmanager
-def _watched(lags: list[Lag]) -> Iterator[None]:
-    ticking = asyncio.create_task(_tick(lags))
-    try:
-        yield
-    finally:
-        ticking.cancel()
-
-
-async def _crumbs(lags: list[Lag]) -> None:
-    """Work as steadily as a reader does, in pieces that keep nobody waiting: how late the loop is then, the machine made it."""
-    with _watched(lags):
-        end = time.perf_counter() + BASELINE_SECONDS
-        while (began := time.perf_counter()) < end:
-            while time.perf_counter() < began + CRUMB_SECONDS:
-                pass
-            await asyncio.sleep(0)
+from tests.bench.lag import Lag, crumbs, watched
 
 
 def _p99(seconds: Iterable[float]) -> float:
@@ -75,13 +42,13 @@ async def _main(origin: str, what: str) -> dict[str, float]:
     )
     settle_memory()
     lags: list[Lag] = [(0.0, 0.0)] * 2
-    crumbs: list[Lag] = [(0.0, 0.0)] * 2
+    baseline: list[Lag] = [(0.0, 0.0)] * 2
     if what == "lag":
-        await _crumbs(crumbs)
+        await crumbs(baseline)
     if what == "memory":
         gc.collect()
         tracemalloc.start()
-    with _watched(lags) if what == "lag" else nullcontext():
+    with watched(lags) if what == "lag" else nullcontext():
         began = time.process_time()
         offers = await vast.list_offers(OfferFilter())
         seconds = time.process_time() - began
@@ -89,14 +56,14 @@ async def _main(origin: str, what: str) -> dict[str, float]:
     del offers
     peak = tracemalloc.get_traced_memory()[1] if what == "memory" else 0
     if what == "lag":
-        await _crumbs(crumbs)
+        await crumbs(baseline)
     await vast.close()
     gc.collect()
     kept = tracemalloc.get_traced_memory()[0] if what == "memory" else 0
     return {
         "offers": len(index),
         "cpu_seconds": seconds,
-        "lag_p99_seconds": _p99(wall for wall, _ in lags) - _p99(wall for wall, _ in crumbs),
+        "lag_p99_seconds": _p99(wall for wall, _ in lags) - _p99(wall for wall, _ in baseline),
         "lag_p99_cpu_seconds": _p99(cpu for _, cpu in lags),
         "kept_bytes": kept,
         "peak_bytes": peak,
