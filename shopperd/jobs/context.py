@@ -184,6 +184,11 @@ class Context:
             return f"the store has not taken {waiting + len(self.unrecorded)} accepted creates yet"
         return ""
 
+    @property
+    def halted(self) -> str:
+        """As `no_right`, or that it is frozen: what came while the store took its time to say that a request may go."""
+        return self.no_right or ("the deployment is frozen" if self.frozen else "")
+
     def authority(self, *, observing: int = 0) -> Authority:
         """Whether this process may act now."""
         return Authority(no_right=self.no_right, observing=observing, frozen=self.frozen)

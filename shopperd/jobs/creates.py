@@ -196,8 +196,8 @@ class CreatesJob:
             raise Withheld("it was frozen, ended or overdue when its turn had come")
         self._sent.add(session.id)
         log.info("create.requested", session=str(session.id), offer=offer.id, price_per_hour=offer.price_per_hour)
-        if self.context.no_right:
-            raise Withheld(f"while it was marked as sent: {self.context.no_right}")
+        if self.context.halted:
+            raise Withheld(f"while it was marked as sent: {self.context.halted}")
 
     async def _record(
         self,

@@ -196,6 +196,8 @@ class DestroysJob:
             raise Withheld(f"the store could not be asked when its turn had come: {error}") from error
         if hold is not None:
             raise Withheld(f"held while it waited for its turn: {hold}")
+        if context.halted:
+            raise Withheld(f"while the store was asked about it: {context.halted}")
 
     async def _last_look(self, job: DestroyJob, known: Account) -> Instance | object | None:
         """The instance as a single read shows it, None if the provider says there is none, `_BLIND` if nobody can say."""

@@ -41,12 +41,17 @@ T = TypeVar("T")
 
 
 class WilfulStore:
-    """A store that takes no transaction that is named in `refuses`, or none at all."""
+    """A store that takes no transaction that is named in `refuses`, or none at all.
+
+    Attributes:
+        meanwhile: by a transaction, what happens before its answer is there.
+    """
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.refuses: set[str] = set()
         self.breaks: set[str] = set()
+        self.meanwhile: dict[str, Callable[[], None]] = {}
         self.problem: StoreError | None = None
         self.location = store.location
 
@@ -59,6 +64,8 @@ class WilfulStore:
             raise ValueError(f"{name} is broken")
         result = await self.store.run(function, *args, **kwargs)
         self.problem = None
+        if name in self.meanwhile:
+            self.meanwhile[name]()
         return result
 
 
@@ -238,6 +245,14 @@ class Desk:
         """The audit trail, or what of it is of one kind or about one machine."""
         found = self.store.run_sync(events.page, limit=100_000, instance=instance)
         return [event for event in found if kind in (None, event.kind)]
+
+    def freezes_during(self, transaction: str) -> None:
+        """Have the kill switch thrown after that transaction, and before its answer is there."""
+
+        def freeze() -> None:
+            self.context.frozen = True
+
+        self.wilful.meanwhile[transaction] = freeze
 
     async def settle(self) -> None:
         """Wait for every request that was spawned."""

@@ -617,6 +617,17 @@ class TestLastLook:
         assert counted(desk, "ok") == 0
         assert GATE.get() is None
 
+    async def test_a_freeze_while_the_store_takes_its_time_to_answer_sends_nothing(self, desk: Desk) -> None:
+        desk.over(7)
+        desk.look()
+        desk.freezes_during("check_last")
+        with capture_logs() as lines:
+            await run(desk)
+        assert [line["detail"] for line in lines if line["event"] == "destroy.withheld"] == [
+            "while the store was asked about it: the deployment is frozen"
+        ]
+        assert desk.market.asked == []
+
     async def test_a_failed_look_is_told_as_a_hold(self, desk: Desk) -> None:
         desk.over(7)
         desk.look()

@@ -144,6 +144,16 @@ async def test_a_create_whose_turn_comes_while_the_store_has_a_problem_is_not_se
     assert [event.session_id for event in desk.trail("create.withheld")] == [second.id]
 
 
+async def test_a_freeze_while_the_store_takes_its_time_to_mark_a_create_sends_nothing(desk: Desk) -> None:
+    session = desk.session(1)
+    desk.freezes_during("begin")
+    await CreatesJob(desk.context, desk.at).run()
+    await desk.settle()
+    assert desk.market.creates == []
+    assert desk.told(session).create_outcome is CreateOutcome.NONE
+    assert [event.session_id for event in desk.trail("create.withheld")] == [session.id]
+
+
 async def test_what_neither_the_store_nor_the_spool_takes_is_said_and_tried_again(desk: Desk, spool: Spool) -> None:
     session = desk.session(1)
     refuse_accepts(desk)

@@ -32,6 +32,19 @@ def test_a_destroy_that_waits_for_its_turn_is_not_sent_after_a_freeze() -> None:
     assert judge(played(*steps)) == []
 
 
+def test_a_destroy_whose_guards_are_slow_to_answer_is_not_sent_after_a_freeze() -> None:
+    steps = (
+        create(13.0, "theme", DOCK),
+        step(17.1, "exempt", pick=39, seconds=45.1),
+        step(31.5, "end", key="theme"),
+        step(37.6, "crash", boundaries=29, down=5.2),
+        create(52.8, "session-0", DOCK),
+        step(63.3, "freeze"),
+    )
+    shape = Shape(accounts=(DOCK,), sweep=12.0, status_share=1.0)
+    assert judge(play(Schedule(435409, shape, steps, 66.3))) == []
+
+
 def test_a_foreign_machine_under_the_id_of_an_ended_one_is_left_alone() -> None:
     reused = step(30.0, "fault", name="destroy_id_reused", delay=100.0)
     assert judge(played(create(12.0), reused, step(40.0, "end", key="one"), safety=250.0)) == []
