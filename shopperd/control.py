@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from shopperd.explanation import Explanation, explain
 from shopperd.jobs.context import AccountAtWork, Context, log
-from shopperd.jobs.knowledge import FROZEN_KEY, append, load, request_destroy, trust
+from shopperd.jobs.knowledge import FROZEN_KEY, append, correct_restored_at, load, request_destroy, trust
 from shopperd.jobs.sweep import current_plan
 from shopperd.lifecycle import REASON_EXPIRED, bound, moved
 from shopperd.market import fitting, request_for
@@ -451,6 +451,7 @@ def _insert(
         raise Conflicting("the deployment is frozen: nothing is created until `shopperd unfreeze`")
     if budget_per_hour > 0:
         _check_budget(conn, session, budget_per_hour)
+    correct_restored_at(conn, now)
     sessions.insert(conn, session)
     if key is not None:
         sessions.remember_key(conn, key, fingerprint, session.id, now)
@@ -480,6 +481,7 @@ def _check_budget(conn: Connection, session: Session, budget_per_hour: float) ->
 def _register(conn: Connection, session: Session, now: datetime) -> None:
     if sessions.known(conn, [session.id]):
         raise Conflicting(f"session {session.id} exists already")
+    correct_restored_at(conn, now)
     sessions.insert(conn, session)
     append(conn, now, "session.registered", f"expects an instance named {session.tag}", session.account, session.id)
 
@@ -521,6 +523,7 @@ def _extend(conn: Connection, session_id: UUID, deadline: datetime | None, now: 
         raise Conflicting(f"session {session_id} is {session.state}; only a live one can be extended")
     if deadline is not None and deadline <= now:
         raise Conflicting("the new deadline has passed already; use `end` to end a session now")
+    correct_restored_at(conn, now)
     extended = sessions.update(conn, evolve(session, expires_at=deadline, deadline_set_at=now))
     text = f"until {deadline.isoformat()}" if deadline is not None else "without a deadline"
     append(conn, now, "session.extended", text, session.account, session.id, session.instance_id)

@@ -86,7 +86,7 @@ def record_snapshot(
     conn: Connection, account: AccountSettings, settings: Settings, snapshot: Snapshot, now: datetime
 ) -> Recorded:
     """Count a snapshot into the store: tracks, sessions, destroy jobs, fleet, events."""
-    _correct_restored_at(conn, now)
+    correct_restored_at(conn, now)
     before = load(conn, account, settings, now, snapshot)
     observed = observe(before, snapshot, settings, now)
     if snapshot.complete:
@@ -278,8 +278,8 @@ def _read_moment(conn: Connection, key: str) -> datetime | None:
     return datetime.fromisoformat(raw) if isinstance(raw, str) else None
 
 
-def _correct_restored_at(conn: Connection, now: datetime) -> None:
-    """A clock that was ahead noted the future; no deadline would be known until then."""
+def correct_restored_at(conn: Connection, now: datetime) -> None:
+    """A clock that was ahead noted the future; no deadline would be known until then, whenever it is set."""
     restored_at = _read_moment(conn, RESTORED_KEY)
     if restored_at is not None and restored_at > now:
         meta.put(conn, RESTORED_KEY, now.isoformat())

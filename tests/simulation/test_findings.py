@@ -149,6 +149,19 @@ def test_a_new_deadline_holds_also_where_the_process_dies_before_it_can_say_so()
     assert judge(play(Schedule(413331, shape, steps, 69.6))) == []
 
 
+def test_a_deadline_that_is_set_before_the_first_listing_is_known_whatever_the_clock_said_at_the_start() -> None:
+    steps = (
+        step(5.0, "fault", name="list_without_key"),
+        create(36.0, "session-0", OLD_DOCK),
+        step(42.0, "move", down=20.0, alone=True),
+        step(51.0, "clock_while_down", down=7.0, seconds=151017.0),
+        step(72.0, "crash", boundaries=33, down=37.0),
+        step(81.0, "extend", key="session-0", lifetime=43.0),
+    )
+    shape = Shape(accounts=(OLD_DOCK,), sweep=12.0, status_share=0.5)
+    assert judge(play(Schedule(436554, shape, steps, 96.0))) == []
+
+
 def test_a_clock_that_is_set_while_the_process_runs_is_not_followed() -> None:
     for seconds in (-36000.0, 36000.0):
         ledger = played(
