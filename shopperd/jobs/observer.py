@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from attrs import define, evolve
 
+from shopperd.clock import Clock
 from shopperd.jobs.context import AccountAtWork, Context, log
 from shopperd.jobs.gauges import show_account
 from shopperd.jobs.knowledge import Recorded, recognise, record_snapshot
@@ -42,7 +43,7 @@ async def look(context: Context, account: AccountAtWork) -> Look | None:
             context.metrics.snapshots_total.labels(**account.labels, outcome=error.outcome).inc()
             log.warning("snapshot.failed", reason=error.outcome, detail=str(error))
             return None
-        snapshot = _with_prices(_in_order(listed, context.clock.monotonic() - asked))
+        snapshot = await _with_prices(_in_order(listed, context.clock.monotonic() - asked), context.clock)
         if key != account.recognised and not await _recognises(context, account, key, snapshot):
             return None
         outcome = "complete" if snapshot.complete else snapshot.reason or "incomplete"
@@ -68,9 +69,13 @@ def _in_order(snapshot: Snapshot, seconds: float) -> Snapshot:
     return evolve(snapshot, started_at=snapshot.ended_at - timedelta(seconds=seconds))
 
 
-def _with_prices(snapshot: Snapshot) -> Snapshot:
+async def _with_prices(snapshot: Snapshot, clock: Clock) -> Snapshot:
     """One senseless price must not keep all machines from being seen."""
-    wrong = [one.id for one in snapshot.instances if priced(one) is not one]
+    wrong: list[str] = []
+    for start in range(0, len(snapshot.instances), RUN):
+        wrong += [one.id for one in snapshot.instances[start : start + RUN] if priced(one) is not one]
+        if start:
+            await clock.sleep(0)
     if not wrong:
         return snapshot
     detail = f"instance {wrong[0]} first: not finite, or below zero; its price counts as not known"
