@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -28,6 +27,9 @@ from shopperd.web.reading import NoQuery, ReasonBody, read_body, read_query
 from shopperd.web.standing import Standing, standing
 
 routes = web.RouteTableDef()
+
+ENDLESS_SECONDS = 10 * 365 * 86400.0
+"""Credit that lasts so long is that of an account whose machines do not bill yet, or their disks alone."""
 
 
 @frozen(slots=False)
@@ -79,7 +81,7 @@ class AccountAnswer:
             does not answer.
         leaked_usd: what orphans have cost since the start of the process, as `shopperd_leaked_usd_total` tells it.
         balance_usd: the credit left, where the provider tells it and the key may read it.
-        balance_left_seconds: how long that lasts at what is billed now; null where that is not known, or without end.
+        balance_left_seconds: how long that lasts at what is billed now; null where that is not known, or is ten years and more.
     """
 
     name: str
@@ -261,7 +263,7 @@ async def _account(context: Context, account: AccountAtWork) -> AccountAnswer:
         observing_sweeps=0 if now is None else now.observing,
         budget_per_hour=account.settings.budget_per_hour or None,
         balance_usd=account.balance_usd,
-        balance_left_seconds=_if_finite(account.balance_left_seconds),
+        balance_left_seconds=_with_an_end(account.balance_left_seconds),
         exclusive=account.settings.exclusive,
         offers=len(account.market.index),
         limits=_limits(account),
@@ -278,8 +280,8 @@ def _sum(parts: Sequence[float | None]) -> float | None:
     return sum(known) if len(known) == len(parts) else None
 
 
-def _if_finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+def _with_an_end(seconds: float | None) -> float | None:
+    return seconds if seconds is not None and seconds < ENDLESS_SECONDS else None
 
 
 def _limits(account: AccountAtWork) -> LimitsAnswer | None:

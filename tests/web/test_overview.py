@@ -147,3 +147,12 @@ async def test_a_budget_is_told_and_none_is_null(client: Client, deployment: Dep
     assert (await account(client))["budget_per_hour"] is None
     at.settings = evolve(at.settings, budget_per_hour=5.0)
     assert (await account(client))["budget_per_hour"] == 5.0
+
+
+async def test_how_long_the_credit_lasts_is_told_unless_it_is_for_ever(client: Client, deployment: Deployment) -> None:
+    told = {}
+    for billed in (0.0, 1e-9, 2.0):
+        at = deployment.context.accounts["main"]
+        at.balance_usd, at.billed_per_hour = 10.0, billed
+        told[billed] = (await account(client))["balance_left_seconds"]
+    assert told == {0.0: None, 1e-9: None, 2.0: 5 * 3600.0}
