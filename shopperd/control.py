@@ -608,6 +608,7 @@ def _adopt(
         raise Conflicting(
             f"a destroy of instance {instance_id} is recorded already; `exempt` holds it, if it is not too late"
         )
+    correct_restored_at(conn, now)
     session = _adopter(conn, account, settings, track, adoption, new_id, now)
     message = f"instance {instance_id} is adopted by session {session.id}: {adoption.reason}"
     append(conn, now, "instance.adopted", message, account.name, session.id, instance_id)

@@ -279,7 +279,7 @@ def _read_moment(conn: Connection, key: str) -> datetime | None:
 
 
 def correct_restored_at(conn: Connection, now: datetime) -> None:
-    """A clock that was ahead noted the future; no deadline would be known until then, whenever it is set."""
+    """A clock that was ahead noted the future. Until that is put right no deadline is known, so whoever sets one does it first."""
     restored_at = _read_moment(conn, RESTORED_KEY)
     if restored_at is not None and restored_at > now:
         meta.put(conn, RESTORED_KEY, now.isoformat())

@@ -1,6 +1,7 @@
 """Sessions over HTTP."""
 
 import asyncio
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -8,9 +9,10 @@ from uuid import UUID
 import pytest
 from attrs import evolve
 
-from shopperd.lifecycle import moved
+from shopperd.jobs.knowledge import RESTORED_KEY
+from shopperd.lifecycle import knows_deadline, moved
 from shopperd.model import CreateOutcome, SessionState
-from shopperd.store import Store, sessions
+from shopperd.store import Store, meta, sessions
 from shopperd.telemetry import Metrics
 from tests.clocks import FakeClock
 from tests.web.conftest import Client, Serve
@@ -328,3 +330,27 @@ class TestWhatPeersGotWrong:
         at.settings = evolve(at.settings, budget_per_hour=1.0)
         deployment.offers(offer(1, 0.4), offer(2, 0.4), offer(3, 0.4))
         assert [(await client.post(SESSIONS, json=WISH)).status for _ in range(3)] == [201, 201, 409]
+
+
+@pytest.mark.parametrize("way", ["create", "register", "extend", "adopt", "adopt for one that waits"])
+async def test_a_deadline_that_is_set_after_a_restore_is_known_though_the_clock_was_ahead_then(
+    client: Client, deployment: Deployment, way: str
+) -> None:
+    store, now = deployment.store, deployment.clock.now()
+    deployment.offers(offer(1))
+    waiting = deployment.session(
+        1, state=SessionState.EXPECTED if way.startswith("adopt for") else SessionState.RUNNING
+    )
+    deployment.track("7", waiting.id if way.startswith("adopt for") else UUID(int=2, version=4))
+    store.run_sync(meta.put, RESTORED_KEY, (now + timedelta(hours=40)).isoformat())
+    path, body = {
+        "create": (SESSIONS, WISH | {"lifetime": "2h"}),
+        "register": (f"{SESSIONS}/register", {"account": "main", "lifetime": "2h"}),
+        "extend": (f"{SESSIONS}/{waiting.id}/extend", {"lifetime": "2h"}),
+    }.get(way, ("/api/v1/instances/main/7/adopt", {"lifetime": "2h", "reason": "ours"}))
+    response = await client.post(path, json=body)
+    assert response.ok, await response.text()
+    noted = store.run_sync(meta.get, RESTORED_KEY)
+    assert isinstance(noted, str)
+    (session,) = (one for one in store.run_sync(sessions.page).items if one.expires_at is not None)
+    assert knows_deadline(session, datetime.fromisoformat(noted))
