@@ -93,7 +93,6 @@ class Seen:
         self.prices = array("d")
         self._filter = filter
         self._account = account
-        self._interruptible = filter.interruptible
         self._picky = filter != OfferFilter(interruptible=filter.interruptible)
         self._rows = 0
         self._told: dict[_Words, _Meaning] = {}
@@ -128,7 +127,7 @@ class Seen:
         """The offer that a row tells of, or why it is none: one of a bounded set of words."""
         words = row.gpu_name, row.gpu_ram, row.geolocation, row.verified, row.verification
         gpu, location, verified = self._told.get(words) or self._read(words)
-        interruptible = self._interruptible
+        interruptible = self._filter.interruptible
         provider_id = _offer_id(row)
         if provider_id is None:
             return "no_id"
