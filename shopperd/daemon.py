@@ -301,12 +301,14 @@ class Daemon:
             parts.append(f"does not see {', '.join(unseen)} whole")
         if context.frozen:
             parts.append("is frozen")
+        if context.store.problem is not None:
+            parts.append(f"does not act: {context.store.problem}")
         return "; ".join([*parts, *self.notices()]) + "."
 
     def notices(self) -> list[str]:
         """What is not as it was set up, as no account, job or store tells it."""
         told = []
-        if self.context.no_right:
+        if self.context.no_right and self.context.store.problem is None:
             told.append(f"does not act: {self.context.no_right}")
         if gone := [name for name, hook in self._hooks.items() if hook.gone]:
             told.append(f"sends nothing to {', '.join(gone)}, which answered that it wants no more")

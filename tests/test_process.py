@@ -17,7 +17,7 @@ from shopperd.jobs.runner import Runner
 from shopperd.process import LOOK_SECONDS, LOOKS_PER_WATCHDOG, Process
 from shopperd.schedule import HUNG_INTERVALS, HUNG_SECONDS
 from shopperd.settings import Settings
-from shopperd.store import Store
+from shopperd.store import Store, StoreFull
 from shopperd.systemd import Systemd
 from shopperd.telemetry import Metrics
 from tests.simulation.loop import VirtualClock, run
@@ -174,6 +174,16 @@ class TestReload:
             process, told = self.process(tmp_path / "nowhere.toml")
             process.reload()
             assert told.words == []
+
+        run(main)
+
+    def test_a_problem_of_the_store_stands_in_the_sentence_and_is_told_by_no_notice_again(self, tmp_path: Path) -> None:
+        async def main() -> None:
+            daemon = self.process(tmp_path / "config.toml")[0].daemon
+            daemon.context.store.problem = StoreFull("the store", "no room left")
+            assert "does not act: " in daemon.sentence()
+            assert "no room left" in daemon.sentence()
+            assert daemon.notices() == []
 
         run(main)
 
