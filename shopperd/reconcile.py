@@ -771,17 +771,19 @@ def confirms(account: Account, job: DestroyJob, looked: Instance | None) -> bool
         return job.origin is DestroyOrigin.COMMAND
     if looked.id != job.instance_id:
         return False
-    if job.instance_started_at is not None and looked.started_at is not None:
-        reference = Instance(account=job.account, provider="", id=job.instance_id, started_at=job.instance_started_at)
-        if not same_machine(reference, looked):
-            return False
+    track = account.tracks.get(job.instance_id)
+    started_at = job.instance_started_at
+    if started_at is None and track is not None:
+        started_at = track.instance.started_at  # it was seen only after the destroy had been recorded
+    meant = Instance(account=job.account, provider="", id=job.instance_id, started_at=started_at)
+    if not same_machine(meant, looked):
+        return False
     bound_to = account.bindings.get(job.instance_id)
     if bound_to is not None and holds_binding(bound_to) and bound_to.id == job.session_id:
         # The id binds, whatever became of the tag.
         return True
     if looked.session_id is not None:
         return looked.session_id == job.session_id
-    track = account.tracks.get(job.instance_id)
     # A tag that a single read does not tell is the listing's to say; one that now reads otherwise is a person's edit.
     return looked.tag is None and track is not None and track.instance.tag == job.tag
 

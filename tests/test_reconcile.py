@@ -1186,6 +1186,15 @@ def test_the_last_look_refuses_another_machine() -> None:
     assert not confirms(known, destroy, None)
 
 
+def test_a_machine_that_was_first_seen_after_its_destroy_was_recorded_is_known_by_its_start_too() -> None:
+    ending = session(1, SessionState.ENDING, instance_id="a")
+    known = account(ending, tracks={"a": track(instance("a", 1, started_at=NOW))})
+    recorded = job("a", session_id=ending.id, tag=ending.tag)
+    assert recorded.instance_started_at is None
+    assert confirms(known, recorded, instance("a", 1, started_at=NOW))
+    assert not confirms(known, recorded, instance("a", tag="training-run-7", started_at=LATER))
+
+
 @pytest.mark.parametrize(
     ("listed", "confirmed"),
     [

@@ -516,8 +516,9 @@ def the_last_look_shows_the_machine_that_was_meant(rng: random.Random) -> None:
         assert job.origin is DestroyOrigin.COMMAND
         return
     assert looked.id == job.instance_id
-    if job.instance_started_at is not None and looked.started_at is not None:
-        assert abs(job.instance_started_at - looked.started_at) <= SAME_START
+    started_at = job.instance_started_at or (track.instance.started_at if track is not None else None)
+    if started_at is not None and looked.started_at is not None:
+        assert abs(started_at - looked.started_at) <= SAME_START
     bound_to = _bound_to(case.known, job.instance_id)
     if job.origin is DestroyOrigin.VERDICT and bound_to is None:
         assert looked.session_id in (None, job.session_id)

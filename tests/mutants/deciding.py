@@ -549,9 +549,20 @@ GUARDS = (
         source="LESSONS D10, rule 3, dstack#890",
         what="Between verdict and call the id was given to somebody else, and that machine is destroyed.",
         file="reconcile.py",
-        before="        if not same_machine(reference, looked):\n            return False\n",
-        after="        del reference\n",
+        before="    if not same_machine(meant, looked):\n        return False\n",
+        after="    del meant\n",
         killed_by=tests(HEART, "test_the_last_look_refuses_another_machine"),
+    ),
+    Mutant(
+        name="last-look-by-what-was-known-then",
+        source="a long simulation, seed 502279",
+        what="A machine that was seen only after its destroy was recorded is known by its id alone, which somebody else has by now.",
+        file="reconcile.py",
+        before="        started_at = track.instance.started_at  # it was seen only after the destroy had been recorded\n",
+        after="        pass\n",
+        killed_by=tests(
+            HEART, "test_a_machine_that_was_first_seen_after_its_destroy_was_recorded_is_known_by_its_start_too"
+        ),
     ),
     Mutant(
         name="last-look-by-id-alone",

@@ -81,10 +81,6 @@ SAME: dict[str, dict[str, str]] = {
         "guards_of_request: False -> True": (
             "such a track has no verdict, which holds it as well, and a command is not asked whether it was seen"
         ),
-        "confirms: job.instance_started_at is not None and looked.started_at is not None -> (looked.started_at "
-        "is not None)": ("`same_machine` takes a start that is not told for the same"),
-        "confirms: job.instance_started_at is not None and looked.started_at is not None -> "
-        "(job.instance_started_at is not None)": ("`same_machine` takes a start that is not told for the same"),
     },
     "lifecycle.py": {
         "best_claimant.rank: 0.0 -> 1.0": (

@@ -373,6 +373,17 @@ def test_an_exemption_that_comes_back_with_a_copy_of_the_store_is_lifted_again_b
     assert judge(played(*steps, safety=96.0)) == []
 
 
+def test_a_machine_that_no_listing_showed_is_not_confused_with_one_that_got_its_id_later() -> None:
+    steps = (
+        step(483.0, "appear", account=VAST, tag="untagged", age=0.0, pick=38),
+        step(658.0, "fault", name="list_rows_missing"),
+        create(710.0, "theme"),
+        step(899.0, "fault", name="destroy_id_reused"),
+        step(918.0, "end", key="theme"),
+    )
+    assert judge(play(Schedule(502279, Shape(status_share=1.0), steps, 1038.0))) == []
+
+
 def test_all_is_well_in_the_end_with_every_dialect_and_nothing_wrong_outside() -> None:
     for account in (VAST, DOCK, OLD_DOCK):
         ledger = played(create(12.0, account=account), step(50.0, "end", key="one"), account=account)
