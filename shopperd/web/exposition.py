@@ -7,7 +7,7 @@ from aiohttp.typedefs import Handler
 from prometheus_client.aiohttp import make_aiohttp_handler
 from prometheus_client.exposition import choose_encoder
 
-from shopperd.control import Invalid
+from shopperd.decisions import Invalid
 from shopperd.jobs.gauges import refresh_ages
 from shopperd.web.door import DOOR, Door
 

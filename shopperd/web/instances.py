@@ -11,7 +11,7 @@ from attrs import frozen
 from sqlalchemy import Connection
 
 from shopperd.attempts import is_stuck
-from shopperd.control import NotFound
+from shopperd.decisions import NotFound
 from shopperd.explanation import Explanation
 from shopperd.jobs.knowledge import last_complete_at
 from shopperd.model import InstanceState, Ownership, Track

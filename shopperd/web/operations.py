@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from attrs import frozen
 
-from shopperd.control import NotFound
+from shopperd.decisions import NotFound
 from shopperd.web.answers import answer
 from shopperd.web.door import API, DOOR
 from shopperd.web.reading import NoQuery, ReasonBody, Word, read_body, read_query

@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from attrs import frozen
 
-from shopperd.control import Conflicting, Invalid, NotFound, RequestError
+from shopperd.decisions import Conflicting, Invalid, NotFound, RequestError
 from shopperd.jobs.context import log
 from shopperd.lifecycle import IllegalTransition
 from shopperd.redaction import redact

@@ -15,7 +15,8 @@ from aiohttp import web
 from attrs import field, frozen
 from sqlalchemy import Connection
 
-from shopperd.control import Invalid, NotFound, Wish
+from shopperd.control import Wish
+from shopperd.decisions import Invalid, NotFound
 from shopperd.model import Session, SessionState, Spec, Track
 from shopperd.settings import Bounds, Duration
 from shopperd.store import StoreError, events, instances, sessions

@@ -23,7 +23,8 @@ from attrs import define, evolve, frozen
 from sqlalchemy import Connection
 
 from shopperd import daemon
-from shopperd.control import RequestError, Wish
+from shopperd.control import Wish
+from shopperd.decisions import RequestError
 from shopperd.model import Spec, tag_of
 from shopperd.simulator.faults import CATALOGUE
 from shopperd.simulator.request_log import RequestLog

@@ -533,7 +533,7 @@ class _Doing:
         self._end(int(number))
 
     def _end(self, number: int) -> None:
-        """`control._end`."""
+        """`decisions.end`."""
         one, reason = self.store.sessions[number], "ended by request"
         self._asked(number, ended=True)
         if one.state is SessionState.LOST or (
@@ -549,7 +549,7 @@ class _Doing:
             self._set(store=with_job(self.store, self.heart.command_for(ending, track, self.now)))
 
     def do_extend(self, number: str) -> None:
-        """`control._extend`."""
+        """`decisions.extend`."""
         self._spend("extensions")
         deadline = self.now + self.rules.life
         one = self.store.sessions[int(number)]
@@ -557,13 +557,13 @@ class _Doing:
         self._asked(int(number), deadline=deadline)
 
     def do_register(self) -> None:
-        """`control._register`: the session of what was unknown."""
+        """`decisions.register`: the session of what was unknown."""
         self._spend("registrations")
         self._session(expected(UNKNOWN_SESSION, self.now))
         self._in_history(asked={**self.state.history.asked, UNKNOWN_SESSION: Asked()})
 
     def do_command(self, id_: str) -> None:
-        """`control._destroy`. What it refuses changes nothing."""
+        """`decisions.destroy`. What it refuses changes nothing."""
         track, known = self.store.tracks[id_], self.load()
         bound_to = known.bindings.get(id_)
         if bound_to is not None and not holds_binding(bound_to):
@@ -610,7 +610,7 @@ class _Doing:
         self._exempt(id_, exempt=False)
 
     def _exempt(self, id_: str, *, exempt: bool) -> None:
-        """`control._exempt`."""
+        """`decisions.exempt`."""
         tracks = self.store.tracks
         self._in_store(tracks={**tracks, id_: evolve(tracks[id_], exempt=exempt)})
         machine = self.state.truth.machines.get(id_) or self.state.truth.away.get(id_)

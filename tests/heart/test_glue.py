@@ -9,8 +9,9 @@ import pytest
 from attrs import define, evolve
 from prometheus_client import CollectorRegistry
 
-from shopperd.control import Conflicting, Control
+from shopperd.control import Control
 from shopperd.daemon import take_up
+from shopperd.decisions import Conflicting
 from shopperd.jobs import creates
 from shopperd.jobs.context import AccountAtWork, Context
 from shopperd.jobs.destroys import DestroysJob

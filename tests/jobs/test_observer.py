@@ -8,7 +8,8 @@ import pytest
 from attrs import evolve
 from structlog.testing import capture_logs
 
-from shopperd.control import Control, NotFound
+from shopperd.control import Control
+from shopperd.decisions import NotFound
 from shopperd.jobs.knowledge import load
 from shopperd.jobs.observer import look
 from shopperd.model import SessionState

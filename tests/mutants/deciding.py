@@ -555,7 +555,7 @@ GUARDS = (
     ),
     Mutant(
         name="last-look-by-what-was-known-then",
-        source="a long simulation, seed 502279",
+        source="LESSONS D10, D17, dstack#2637",
         what="A machine that was seen only after its destroy was recorded is known by its id alone, which somebody else has by now.",
         file="reconcile.py",
         before="        started_at = track.instance.started_at  # it was seen only after the destroy had been recorded\n",

@@ -74,7 +74,7 @@ def test_every_mutant_has_a_name_and_a_change_of_its_own() -> None:
 def test_there_are_many_and_in_every_part_of_the_core() -> None:
     assert len(MUTANTS) >= 40
     core = {
-        *("model", "sightings", "lifecycle", "reconcile", "control", "jobs/creates", "jobs/destroys", "jobs/status"),
+        *("model", "sightings", "lifecycle", "reconcile", "decisions", "jobs/creates", "jobs/destroys", "jobs/status"),
         *("jobs/sweep", "store/sessions", "store/destroys", "providers/sender", "providers/transport"),
         *("providers/vastai/answers", "providers/tensordock/complaints"),
     }

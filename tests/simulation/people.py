@@ -10,7 +10,8 @@ from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
-from shopperd.control import RequestError, Wish
+from shopperd.control import Wish
+from shopperd.decisions import RequestError
 from shopperd.model import Session, Spec, tag_of
 from tests.simulation.house import CutError, House, asked_of
 from tests.simulation.ledger import FOREVER, Asked, Ordered, Protected

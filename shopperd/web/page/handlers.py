@@ -9,7 +9,7 @@ from aiohttp import hdrs, web
 from attrs import frozen
 from markupsafe import escape
 
-from shopperd.control import Conflicting, NotFound, RequestError
+from shopperd.decisions import Conflicting, NotFound, RequestError
 from shopperd.lifecycle import IllegalTransition
 from shopperd.model import Ownership
 from shopperd.settings import Duration
