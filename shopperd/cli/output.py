@@ -21,6 +21,8 @@ LINE_CHARS_MAX = 2000
 
 Row = Mapping[str, Any]
 Show = Callable[[Any], str]
+Columns = Mapping[str, tuple[str, Show]]
+"""By title, the key in a row and how to print its value."""
 
 
 def printable(value: object) -> str:
@@ -53,24 +55,29 @@ def seconds(value: Any) -> str:
     return "".join(parts[:2]) or "0s"
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things: ``1 account``, ``2 accounts``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def show_json(value: object) -> None:
     """JSON on one line, in ASCII: equal to what the API said, and harmless on a terminal."""
     click.echo(json.dumps(value, ensure_ascii=True).replace("\x7f", "\\u007f"))
 
 
-def show_table(columns: Mapping[str, tuple[str, Show]], rows: Iterable[Row], *, empty: str) -> None:
+def show_table(columns: Columns, rows: Iterable[Row], *, empty: str) -> None:
     """Rows under their titles.
 
     Args:
-        columns: by title, the key in a row and how to print its value.
         empty: what to say on a terminal if there is no row; a pipe then gets the titles alone.
     """
-    lines = [[printable(show(row.get(key))) for key, show in columns.values()] for row in rows]
-    if sys.stdout.isatty():
-        _show_on_terminal(list(columns), lines, empty)
+    if not sys.stdout.isatty():
+        for line in [list(columns), *_cells(columns, rows)]:
+            click.echo("\t".join(line))
         return
-    for line in [list(columns), *lines]:
-        click.echo("\t".join(line))
+    # Wider than any terminal: an id that is folded or cut off cannot be copied, so the terminal itself wraps what is too long.
+    for drawn in draw_table(columns, rows, width=LINE_CHARS_MAX, empty=empty):
+        click.echo(drawn)
 
 
 def show_fields(fields: Sequence[tuple[str, object]]) -> None:
@@ -92,27 +99,32 @@ def show_next(answer: Mapping[str, Any]) -> None:
         click.echo(f"there is more: --cursor {printable(answer['next'])}", err=True)
 
 
-def _show_on_terminal(titles: Sequence[str], lines: Sequence[Sequence[str]], empty: str) -> None:
+def draw_table(columns: Columns, rows: Iterable[Row], *, width: int, empty: str) -> list[str]:
+    """The lines of a table for a terminal; the longest words are cut where it would be wider than that."""
     # Imported when needed: it takes longer to load than all the rest.
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    lines = _cells(columns, rows)
     if not lines:
-        click.echo(empty)
-        return
+        return [empty]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in titles:
-        table.add_column(title, no_wrap=True, justify="right" if title in _NUMBERS else "left")
+    for title in columns:
+        is_number = title in _NUMBERS
+        # What may wrap is narrowed first, and a cell that does not wrap is cut then.
+        table.add_column(title, no_wrap=is_number, justify="right" if is_number else "left")
     for line in lines:
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in line))
-    # Wider than any terminal: an id that is folded or cut off cannot be copied, so the terminal itself wraps what is too long.
-    console = Console(file=sys.stdout, width=LINE_CHARS_MAX, highlight=False, markup=False)
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, ""), no_wrap=True, overflow="ellipsis") for cell in line))
+    console = Console(file=sys.stdout, width=width, highlight=False, markup=False)
     with console.capture() as drawn:
         console.print(table)
     # Blanks that fill a column up to the longest cell would be folded into lines of their own.
-    for line in drawn.get().splitlines():
-        click.echo(line.rstrip())
+    return [line.rstrip() for line in drawn.get().splitlines()]
+
+
+def _cells(columns: Columns, rows: Iterable[Row]) -> list[list[str]]:
+    return [[printable(show(row.get(key))) for key, show in columns.values()] for row in rows]
 
 
 _NUMBERS = frozenset(

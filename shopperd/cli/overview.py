@@ -3,120 +3,224 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 
 from shopperd.cli.options import as_json, client
-from shopperd.cli.output import printable, seconds, show_json, show_line, show_table
+from shopperd.cli.output import Columns, counted, seconds, show_json, show_line, show_table
+from shopperd.cli.screen import Page, Said, show_first_that_fits
 from shopperd.money import dollars, dollars_per_hour
 
-ACCOUNT_LINES_MAX = 3
-"""Of money, and of limits: those of the accounts that are nearest to their ends. With many accounts the screen is for the table."""
+ACCOUNTS_TOLD = 3
+"""On a screen, of troubles, money and limits: those of the accounts that need it most. All the rest is counted."""
 
-JOB_LINES_MAX = 5
-"""An outage fails every job; they all say the same, and the rest of the screen is needed."""
+NO_ACCOUNTS = "no accounts: see `shopperd check`"
+
+Row = dict[str, Any]
 
 
-def _holds(holds: list[dict[str, Any]]) -> str:
+def _holds(holds: list[Row]) -> str:
     return ", ".join(f"{hold['count']} {hold['reason']}" for hold in holds)
 
 
-def _show_accounts(rows: list[dict[str, Any]]) -> None:
-    show_table(
-        {
-            "ACCOUNT": ("name", str),
-            "PROVIDER": ("provider", str),
-            "HEALTH": ("healthy", lambda healthy: "ok" if healthy else "NOT OK"),
-            "AGE": ("snapshot_age_seconds", seconds),
-            "INST": ("instances", str),
-            "SESS": ("sessions", str),
-            "ORPH": ("orphans", str),
-            "DESTR": ("destroys_pending", str),
-            "STUCK": ("destroys_stuck", str),
-            "USD/H": ("burn_per_hour", dollars_per_hour),
-            "MONTH": ("cost_month_usd", dollars),
-            "HOLDS": ("holds", _holds),
-        },
-        rows,
-        empty="no accounts: see `shopperd check`",
-    )
+COLUMNS: Columns = {
+    "ACCOUNT": ("name", str),
+    "PROVIDER": ("provider", str),
+    "HEALTH": ("healthy", lambda healthy: "ok" if healthy else "NOT OK"),
+    "AGE": ("snapshot_age_seconds", seconds),
+    "INST": ("instances", str),
+    "SESS": ("sessions", str),
+    "ORPH": ("orphans", str),
+    "DESTR": ("destroys_pending", str),
+    "STUCK": ("destroys_stuck", str),
+    "USD/H": ("burn_per_hour", dollars_per_hour),
+    "MONTH": ("cost_month_usd", dollars),
+    "HOLDS": ("holds", _holds),
+}
+
+ON_SCREEN = {title: column for title, column in COLUMNS.items() if title not in ("PROVIDER", "STUCK", "HOLDS")}
+"""What 80 columns have room for. Lines of their own tell what is stuck and what is held."""
 
 
-def limits_line(row: dict[str, Any]) -> str:
-    """An account's limits in one line; "" where they are not known."""
+def _show_accounts(rows: list[Row]) -> None:
+    show_table(COLUMNS, rows, empty=NO_ACCOUNTS)
+
+
+def limits_line(row: Row) -> str:
+    """An account's limits in one line, what was refused and what was learned first; "" where they are not known."""
     limits = row.get("limits")
     if not limits:
         return ""
-    spacing = ", ".join(
-        f"{kind} {value:.3g} s" + (" (learned)" if limits["learned_from"].get(kind) not in _GIVEN else "")
-        for kind, value in limits["interval_seconds"].items()
-        if value
-    )
+    outage = ["PROVIDER ANSWERS NOTHING, calls are held back"] if limits["breaker_open"] else []
     waiting = sum(limits["waiting"].values())
-    blocked = f", blocked {limits['blocked_share']:.0%} of the time" if limits["blocked_share"] else ""
-    outage = "; PROVIDER ANSWERS NOTHING, calls are held back" if limits["breaker_open"] else ""
-    return (
-        f"{row['name']} calls: {spacing or 'no limit known'}; {limits['calls_last_hour']} in the last hour, "
-        f"{limits['rate_limited_last_hour']} rate limited, {waiting} waiting{blocked}{outage}"
-    )
-
-
-_GIVEN = ("published", "settings")
-
-
-def _show_limits(rows: list[dict[str, Any]]) -> None:
-    told = [
-        (limits_line(row), row["limits"]["breaker_open"]) for row in sorted(rows, key=_pressed) if row.get("limits")
+    calls = [
+        f"{limits['calls_last_hour']} in the last hour",
+        f"{limits['rate_limited_last_hour']} got 429",
+        *([f"{waiting} waiting"] if waiting else []),
+        *([f"blocked {limits['blocked_share']:.0%}"] if limits["blocked_share"] else []),
     ]
-    for line, is_outage in told[:ACCOUNT_LINES_MAX]:
-        show_line(line, colour="yellow" if is_outage else None)
-    _show_rest(len(told), "limits")
+    sources = limits["learned_from"]
+    intervals = [
+        f"{kind} {value:.3g} s" + ("" if sources.get(kind) == _PUBLISHED else f" ({sources.get(kind)})")
+        for kind, value in sorted(limits["interval_seconds"].items(), key=lambda each: sources.get(each[0]) in _GIVEN)
+        if value
+    ]
+    return f"{row['name']} calls: " + "; ".join([*outage, ", ".join(calls), ", ".join(intervals) or "no limit known"])
 
 
-def _pressed(row: dict[str, Any]) -> tuple[bool, float]:
+_PUBLISHED = "published"
+_GIVEN = (_PUBLISHED, "settings")
+
+
+def _pressed(row: Row) -> tuple[bool, float]:
     """Sorts what is held back most to the front, and what is not stays in its order."""
     limits = row.get("limits") or {"breaker_open": False, "blocked_share": 0.0}
     return not limits["breaker_open"], -limits["blocked_share"]
 
 
-def _show_rest(count: int, what: str) -> None:
-    if count > ACCOUNT_LINES_MAX:
-        show_line(f"and the {what} of {count - ACCOUNT_LINES_MAX} more accounts: `shopperd accounts --json`")
-
-
-def money_line(row: dict[str, Any]) -> str:
+def money_line(row: Row) -> str:
     """What is left of an account's budget and credit in one line; "" where it has neither."""
     parts = []
-    if row.get("budget_per_hour"):
-        burn, budget = dollars_per_hour(row["burn_per_hour"]), dollars_per_hour(row["budget_per_hour"])
-        parts.append(f"{burn} of {budget} USD per hour of its budget")
     if row.get("balance_usd") is not None:
         left = row.get("balance_left_seconds")
         lasts = "" if left is None else f", which lasts {seconds(left)}"
-        parts.append(f"{dollars(row['balance_usd'])} USD of credit left{lasts}")
+        parts.append(f"{dollars(row['balance_usd'])} USD left{lasts}")
+    if row.get("budget_per_hour"):
+        burn, budget = dollars_per_hour(row["burn_per_hour"]), dollars_per_hour(row["budget_per_hour"])
+        parts.append(f"budget {burn} of {budget} USD/h")
     return f"{row['name']} money: {'; '.join(parts)}" if parts else ""
 
 
-def _show_money(rows: list[dict[str, Any]]) -> None:
-    told = [line for row in sorted(rows, key=_left) if (line := money_line(row))]
-    for line in told[:ACCOUNT_LINES_MAX]:
-        show_line(line)
-    _show_rest(len(told), "money")
-
-
-def _left(row: dict[str, Any]) -> tuple[float, float]:
+def _left(row: Row) -> tuple[float, float]:
     """Sorts what runs out soonest to the front: credit by its time, budgets by their share."""
     lasts = row.get("balance_left_seconds")
     budget = row.get("budget_per_hour")
     return math.inf if lasts is None else lasts, -row["burn_per_hour"] / budget if budget else 0.0
 
 
-def _show_troubles(rows: list[dict[str, Any]]) -> None:
+def _is_well(row: Row) -> bool:
+    return row["healthy"] and not row["holds"] and not row["destroys_stuck"] and _pressed(row)[0]
+
+
+def _worst(row: Row) -> tuple[bool, bool, int, int]:
+    """Sorts what is worst to the front, and what is well stays in its order."""
+    held = sum(hold["count"] for hold in row["holds"])
+    return row["healthy"], _is_well(row), -row["destroys_stuck"], -held
+
+
+def _troubles(rows: list[Row]) -> list[Said]:
     """What does not fit into a column: why an account is not well. On stderr, so that a pipe gets the table alone."""
-    for row in rows:
-        if not row["healthy"]:
-            show_line(f"{row['name']}: {row['detail']}", colour="red", err=True)
+    return [Said(f"{row['name']}: {row['detail']}", colour="red", err=True) for row in rows if not row["healthy"]]
+
+
+def _above(told: Row, url: str) -> list[Said]:
+    """Where this is, and what keeps all of it from acting."""
+    deployment = f", deployment {told['deployment']}" if told["deployment"] else ""
+    said = [Said(f"shopperd {told['version']} at {url}{deployment}")]
+    if told["frozen"]:
+        since = told["frozen_at"] or "-"
+        said.append(Said(f"FROZEN until `shopperd unfreeze`, since {since}: {told['frozen_reason'] or '-'}", "red"))
+    if told["mode"] == "report":
+        said.append(Said("REPORT MODE: orphans are told and not destroyed (orphans.mode)", "yellow"))
+    if not told["store"]["ok"]:
+        spooled = told["store"]["spooled"]
+        waiting = f" ({counted(spooled, 'accepted create')} in the spool)" if spooled else ""
+        said.append(Said(f"STORE: nothing is acted on{waiting}: {told['store']['problem']}", "red"))
+    return [*said, *(Said(f"NOTICE: {notice}", "red") for notice in told["notices"])]
+
+
+def _totals(told: Row) -> list[Said]:
+    """What it costs, what is on its way, and what waits for a person."""
+    rows = told["accounts"]
+    said = [
+        Said(
+            f"burn {dollars_per_hour(told['burn_per_hour'])} USD/h; {dollars(told['cost_today_usd'])} USD today, "
+            f"{dollars(told['cost_month_usd'])} this month; {dollars(told['leaked_usd'])} leaked since the start"
+        )
+    ]
+    pending, stuck = told["destroys_pending"], told["destroys_stuck"]
+    held = sum(row["destroys_held"] for row in rows)
+    look = "; look at their marketplace, `shopperd orphans`" if stuck else ""
+    said.append(
+        Said(f"{counted(pending, 'destroy')} pending, {held} held, {stuck} stuck{look}", "red" if stuck else None)
+    )
+    if ripe := sum(hold["count"] for row in rows for hold in row["holds"]):
+        whose = "; ".join(f"{row['name']} {_holds(row['holds'])}" for row in rows if row["holds"])
+        said.append(Said(f"held orphans that bill on: {ripe}, see `shopperd orphans`: {whose}", "yellow"))
+    return said
+
+
+def _bound(told: Row) -> list[Said]:
+    if told["mode"] == "report":
+        return []  # there it does not hold
+    return [Said(f"an orphan is gone within {seconds(told['orphan_bound_seconds'])} while its provider is healthy")]
+
+
+def _failed(told: Row) -> list[Row]:
+    return [job for job in told["jobs"] if job["ok"] is False]
+
+
+def _jobs(failed: list[Row]) -> list[str]:
+    return [f"{job['job']} {job['account']}".rstrip() + f": {job['detail']}" for job in failed]
+
+
+def _jobs_in_one(failed: list[Row]) -> list[Said]:
+    return [Said(f"{counted(len(failed), 'job')} failed: {'; '.join(_jobs(failed))}", "yellow")] if failed else []
+
+
+def _money(rows: list[Row]) -> list[Said]:
+    return [Said(line) for row in sorted(rows, key=_left) if (line := money_line(row))]
+
+
+def _limits(rows: list[Row]) -> list[Said]:
+    return [
+        Said(line, "yellow" if row["limits"]["breaker_open"] else None)
+        for row in sorted(rows, key=_pressed)
+        if (line := limits_line(row))
+    ]
+
+
+def _first(said: Sequence[Said], most: int, rest: str) -> list[Said]:
+    """The first of these lines, and how many more there are; one more that would only say so is told itself."""
+    if len(said) <= most + 1:
+        return list(said)
+    return [*said[:most], Said(rest.format(len(said) - most), said[0].colour)]
+
+
+def pages(told: Row, url: str) -> Iterator[Page]:
+    """The screen with all of its accounts, then with ever fewer of them."""
+    rows = sorted(told["accounts"], key=_worst)
+    unwell = {row["name"] for row in rows if not row["healthy"]}
+    # The line on an account that is not well tells the same as its jobs.
+    failed = [job for job in _failed(told) if job["account"] not in unwell]
+    sizes = [(table, ACCOUNTS_TOLD) for table in range(len(rows), ACCOUNTS_TOLD, -1)]
+    for table, most in (*sizes, (ACCOUNTS_TOLD, ACCOUNTS_TOLD), (ACCOUNTS_TOLD, 1)):
+        yield Page(
+            above=_above(told, url),
+            columns=ON_SCREEN,
+            rows=rows[:table],
+            empty=NO_ACCOUNTS,
+            below=[
+                *_rest(rows[table:]),
+                *_first(_troubles(rows), most, "… and {} more accounts are not well: `shopperd accounts`"),
+                *_totals(told),
+                *_jobs_in_one(failed),
+                *_bound(told),
+                *_first(_money(rows), most, "… and the money of {} more accounts: `shopperd accounts --json`"),
+                *_first(_limits(rows), most, "… and the limits of {} more accounts: `shopperd accounts --json`"),
+            ],
+        )
+
+
+def _rest(rows: list[Row]) -> list[Said]:
+    if not rows:
+        return []
+    unwell = sum(not _is_well(row) for row in rows)
+    how = f"{unwell} of them not well" if unwell else "all well"
+    return [Said(f"… and {counted(len(rows), 'more account')}, {how}: `shopperd accounts`", "red" if unwell else None)]
 
 
 @click.command()
@@ -124,60 +228,34 @@ def _show_troubles(rows: list[dict[str, Any]]) -> None:
 def status(as_json: bool) -> None:
     """The deployment on one screen: accounts, cost, holds, and how soon an orphan is gone.
 
+    On a terminal, what does not fit is cut short or counted; a pipe gets all of it.
+
     \b
     Examples:
       shopperd status
+      shopperd status | less
       shopperd status --json | jq .burn_per_hour
     """
     daemon = client()
     told = daemon.get("status")
     if as_json:
         show_json(told)
-        return
-    deployment = f", deployment {told['deployment']}" if told["deployment"] else ""
-    show_line(f"shopperd {told['version']} at {daemon.url}{deployment}")
-    if told["frozen"]:
-        show_line(
-            f"FROZEN since {printable(told['frozen_at'])}: {printable(told['frozen_reason'])}. "
-            "Nothing is destroyed or created until `shopperd unfreeze`.",
-            colour="red",
-        )
-    if told["mode"] == "report":
-        show_line("REPORT MODE: orphans are told and not destroyed (orphans.mode).", colour="yellow")
-    if not told["store"]["ok"]:
-        show_line(f"STORE: {told['store']['problem']}. Nothing is acted on until it is well.", colour="red")
-    if told["store"]["spooled"]:
-        show_line(
-            f"SPOOL: {told['store']['spooled']} accepted creates wait until the store takes them; nothing is acted on meanwhile.",
-            colour="red",
-        )
-    for notice in told["notices"]:
-        show_line(f"NOTICE: {notice}", colour="red")
-    click.echo()
-    _show_accounts(told["accounts"])
-    _show_troubles(told["accounts"])
-    click.echo()
-    held = sum(account["destroys_held"] for account in told["accounts"])
-    show_line(
-        f"burn {dollars_per_hour(told['burn_per_hour'])} USD per hour; {dollars(told['cost_today_usd'])} USD today, "
-        f"{dollars(told['cost_month_usd'])} this month, {dollars(told['leaked_usd'])} leaked since shopperd started; {told['destroys_pending']} destroys pending, {held} held, "
-        f"{told['destroys_stuck']} stuck"
-    )
-    if told["destroys_stuck"]:
-        show_line("look at the stuck ones at their marketplace: `shopperd orphans`, `shopperd explain`", colour="red")
-    if ripe := sum(hold["count"] for account in told["accounts"] for hold in account["holds"]):
-        show_line(
-            f"held orphans that bill on: {ripe}; see `shopperd orphans`, `shopperd explain ACCOUNT INSTANCE`",
-            colour="yellow",
-        )
-    _show_money(told["accounts"])
-    _show_limits(told["accounts"])
-    show_line(f"an orphan is gone within {seconds(told['orphan_bound_seconds'])} while its provider is healthy")
-    failed = [job for job in told["jobs"] if job["ok"] is False]
-    for job in failed[:JOB_LINES_MAX]:
-        show_line(f"job {job['job']} {job['account']}: {job['detail']}"[:200], colour="yellow")
-    if len(failed) > JOB_LINES_MAX:
-        show_line(f"and {len(failed) - JOB_LINES_MAX} more jobs failed: `shopperd status --json`", colour="yellow")
+    elif sys.stdout.isatty():
+        show_first_that_fits(pages(told, daemon.url))
+    else:
+        rows = told["accounts"]
+        _show_all(_above(told, daemon.url))
+        click.echo()
+        _show_accounts(rows)
+        _show_all(_troubles(rows))
+        click.echo()
+        failed = [Said(f"job {job}", "yellow") for job in _jobs(_failed(told))]
+        _show_all([*_totals(told), *failed, *_bound(told), *_money(rows), *_limits(rows)])
+
+
+def _show_all(said: Sequence[Said]) -> None:
+    for each in said:
+        show_line(each.text, colour=each.colour, err=each.err)
 
 
 @click.command()
@@ -194,4 +272,4 @@ def accounts(as_json: bool) -> None:
         show_json(told)
         return
     _show_accounts(told["items"])
-    _show_troubles(told["items"])
+    _show_all(_troubles(told["items"]))

@@ -1,5 +1,6 @@
 """Commands against a server in a thread."""
 
+import io
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,13 @@ from tests.cli.served import Served, Stranger
 from tests.web.deployment import token
 
 Run = Callable[..., Result]
+
+
+class Terminal(io.StringIO):
+    """What a command writes, as if somebody looked at it."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.fixture(autouse=True)

@@ -37,11 +37,10 @@ def lines(result: Result) -> list[list[str]]:
 
 
 class TestOverview:
-    def test_status_fits_one_screen_and_tells_the_bound(self, served: Served, run: Run) -> None:
+    def test_status_tells_accounts_and_the_bound(self, served: Served, run: Run) -> None:
         served.do(lambda deployment: deployment.seen())
         result = run("status")
         assert result.exit_code == 0
-        assert len(result.output.splitlines()) <= 24
         assert "main\tvastai\tok\t0s" in result.stdout
         assert "dock\ttensordock\tNOT OK\t-" in result.stdout
         assert "dock: no_snapshot_yet: no listing was read yet" in result.stderr
@@ -51,7 +50,9 @@ class TestOverview:
     def test_a_frozen_deployment_is_told_first(self, run: Run) -> None:
         run("freeze", "--reason", "a\x1b[2Jdrill")
         result = run("status")
-        assert "FROZEN since 2026-11-22T22:00:00Z: a\\x1b[2Jdrill." in result.output.splitlines()[1]
+        assert result.output.splitlines()[1] == (
+            "FROZEN until `shopperd unfreeze`, since 2026-11-22T22:00:00Z: a\\x1b[2Jdrill"
+        )
         assert "\x1b" not in result.output
 
     def test_a_refused_reload_is_told(self, served: Served, run: Run) -> None:
@@ -69,12 +70,12 @@ class TestOverview:
             deployment.store.run_sync(destroys.update, evolve(job, attempts=20))
 
         served.do(stick)
-        assert "1 destroys pending, 0 held, 1 stuck" in run("status").stdout
+        assert "1 destroy pending, 0 held, 1 stuck; look at their marketplace" in run("status").stdout
         assert lines(run("accounts"))[0][8] == "1"
         (line,) = lines(run("orphans"))
         assert line[6:8] == ["20", "stuck"]
 
-    def test_an_outage_that_fails_every_job_still_fits_one_screen(self, served: Served, run: Run) -> None:
+    def test_a_pipe_gets_every_job_that_failed(self, served: Served, run: Run) -> None:
         def fail(deployment: Deployment) -> None:
             for number in range(30):
                 runner = Runner(CountingJob("status", f"a{number}"), deployment.context)
@@ -82,9 +83,7 @@ class TestOverview:
                 deployment.schedule.add(runner)
 
         served.do(fail)
-        result = run("status")
-        assert len(result.output.splitlines()) <= 24
-        assert "and 25 more jobs failed" in result.stdout
+        assert run("status").stdout.count(": no answer\n") == 30
 
     def test_json_is_what_the_api_says(self, run: Run) -> None:
         assert told(run("status", "--json"))["burn_per_hour"] == 0

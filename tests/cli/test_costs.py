@@ -11,11 +11,9 @@ def row(**changes: Any) -> dict[str, Any]:
 
 
 def test_budget_and_credit_of_an_account_are_one_line() -> None:
-    assert money_line(row()) == (
-        "main money: 2.500 of 5.000 USD per hour of its budget; 10.00 USD of credit left, which lasts 4h"
-    )
+    assert money_line(row()) == ("main money: 10.00 USD left, which lasts 4h; budget 2.500 of 5.000 USD/h")
 
 
 def test_what_there_is_not_is_left_out() -> None:
-    assert money_line(row(budget_per_hour=None, balance_left_seconds=None)) == "main money: 10.00 USD of credit left"
+    assert money_line(row(budget_per_hour=None, balance_left_seconds=None)) == "main money: 10.00 USD left"
     assert money_line(row(budget_per_hour=None, balance_usd=None)) == ""

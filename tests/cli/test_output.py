@@ -9,12 +9,7 @@ from hypothesis import strategies as st
 
 from shopperd.cli import output
 from shopperd.money import dollars_per_hour
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
+from tests.cli.conftest import Terminal
 
 COLUMNS: dict[str, tuple[str, output.Show]] = {"STATE": ("state", str), "USD/H": ("price", dollars_per_hour)}
 ROWS: list[dict[str, object]] = [{"state": "running", "price": 0.5}, {"state": "a\x1b[31mb\tc\nd", "price": None}]
