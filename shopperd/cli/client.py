@@ -146,6 +146,8 @@ class Client:
         body: Mapping[str, object] | None,
         headers: Mapping[str, str] | None,
     ) -> http.client.HTTPResponse:
+        if not all(path):
+            raise WrongUsage("an empty word names nothing")
         target = "/".join([self._prefix, *(quote(part, safe="") for part in path)])
         parameters = {name: value for name, value in (query or {}).items() if value is not None}
         if parameters:
@@ -174,9 +176,12 @@ class Client:
         return content
 
     def _unreachable(self, error: Exception, *, change: bool) -> Failed:
-        if isinstance(error, TimeoutError) and change:
+        if isinstance(error, TimeoutError):
+            told = f"what listens at {self.url} did not answer in time"
             return Failed(
-                f"the daemon at {self.url} did not answer in time; it may still do what was asked: look before repeating"
+                f"{told}; it may still do what was asked: look before repeating"
+                if change
+                else f"{told}; is the daemon stopped or stuck? See its log, or restart it: it resumes"
             )
         return Failed(
             f"no daemon answers at {self.url} ({_reason(error)}); is `shopperd run` up? SHOPPERD_URL says where it listens"

@@ -11,8 +11,14 @@ from shopperd.money import dollars
 
 
 @click.command()
-@click.option("--by", type=click.Choice(["account", "session", "instance"]), default="account", show_default=True)
-@click.option("--account", shell_complete=offered.accounts)
+@click.option(
+    "--by",
+    type=click.Choice(["account", "session", "instance"]),
+    default="account",
+    show_default=True,
+    help="What each line adds up.",
+)
+@click.option("--account", help="Of this account alone.", shell_complete=offered.accounts)
 @click.option("--session", help="Of this session alone.")
 @click.option("--since", help="A time with its zone; the beginning of the month of --until (UTC) if left out.")
 @click.option("--until", help="A time with its zone; now if left out.")
@@ -24,7 +30,7 @@ def costs(as_json: bool, **query: object) -> None:
     \b
     Examples:
       shopperd costs
-      shopperd costs --by session --since 2026-11-01T00:00:00Z --until 2026-12-01T00:00:00Z
+      shopperd costs --by session --since 2026-11-01T00:00:00Z
     """
     told = client().get("costs", query=query)
     if as_json:

@@ -33,7 +33,7 @@ def _line(event: dict[str, Any]) -> str:
     show_default=True,
     help="The newest so many; with --after, the next.",
 )
-@click.option("--account", shell_complete=offered.accounts)
+@click.option("--account", help="Only events of this account.", shell_complete=offered.accounts)
 @click.option("--session", help="Only events of this session.")
 @click.option("--instance", help="Only events of this instance.")
 @as_json

@@ -12,13 +12,19 @@ from shopperd.money import dollars, dollars_per_hour
 
 @click.group()
 def instances() -> None:
-    """What the marketplaces bill: list, adopt, destroy, exempt and unexempt instances."""
+    """What the marketplaces bill: list, adopt, destroy, exempt and unexempt instances.
+
+    \b
+    Examples:
+      shopperd instances list
+      shopperd instances destroy vast-main 41000001
+    """
 
 
-@instances.command("list")
-@click.option("--account", shell_complete=offered.accounts)
+@instances.command("list", short_help="List them, whose they are and what they cost.")
+@click.option("--account", help="Only those of this account.", shell_complete=offered.accounts)
 @click.option("--ownership", type=click.Choice(["ours", "unknown", "foreign"]), help="Whose they are.")
-@click.option("--state", type=click.Choice(["starting", "running", "stopped", "unknown"]))
+@click.option("--state", type=click.Choice(["starting", "running", "stopped", "unknown"]), help="What they do.")
 @paged
 @as_json
 def list_(as_json: bool, **query: object) -> None:
@@ -58,7 +64,7 @@ def _where(address: str | None, port: int | None) -> str:
     return address if port is None else f"{address}:{port}"
 
 
-@instances.command()
+@instances.command(short_help="Give one that carries our tag to a session.")
 @click.argument("account", shell_complete=offered.accounts)
 @click.argument("instance", shell_complete=offered.instances)
 @click.option("--session", "session_id", help="A session that waits for a machine; else the tag's, or a new one.")
@@ -72,8 +78,8 @@ def adopt(
 
     \b
     Examples:
-      shopperd instances adopt vast-main 41000001 --lifetime 12h --reason "it was made before the restore"
-      shopperd instances adopt vast-main 41000001 --session 6d0c7f1e-8f0b-4c5e-9a55-1c9a3d1f0b7a
+      shopperd instances adopt vast-main 41000001 --lifetime 12h
+      shopperd instances adopt vast-main 41000001 --session ID
     """
     body = {"reason": reason, "session_id": session_id, "lifetime": lifetime}
     told = client().post("instances", account, instance, "adopt", body=body)
@@ -118,7 +124,7 @@ def exempt(account: str, instance: str, reason: str, as_json: bool) -> None:
 
     \b
     Example:
-      shopperd instances exempt vast-main 41000001 --reason "the data is still on it"
+      shopperd instances exempt vast-main 41000001 --reason "its data is needed"
     """
     told = client().post("instances", account, instance, "exempt", body={"reason": reason})
     show_json(told) if as_json else show_line(f"{told['id']} is exempt: nothing destroys it")
@@ -134,7 +140,7 @@ def unexempt(account: str, instance: str, reason: str, as_json: bool) -> None:
 
     \b
     Example:
-      shopperd instances unexempt vast-main 41000001 --reason "the data was copied"
+      shopperd instances unexempt vast-main 41000001 --reason "data copied"
     """
     told = client().post("instances", account, instance, "unexempt", body={"reason": reason})
     show_json(told) if as_json else show_line(f"{told['id']} is not exempt any more")

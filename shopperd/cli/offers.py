@@ -28,9 +28,14 @@ INTERRUPTIBLE = click.Choice(["false", "true", "any"])
 @click.option("--provider", help="Such as vastai or tensordock.")
 @click.option("--account", help="Only this account's market.", shell_complete=offered.accounts)
 @click.option("--location", help="A country's two letters, or a part of the place's name.")
-@click.option("--interruptible", type=INTERRUPTIBLE, default="false", show_default=True)
+@click.option("--interruptible", type=INTERRUPTIBLE, default="false", show_default=True, help="Spot offers.")
 @click.option(
-    "--sort", type=click.Choice(SORTS), default="price", show_default=True, help="With a minus: largest first."
+    "--sort",
+    type=click.Choice(SORTS),
+    metavar="[-]WORD",
+    default="price",
+    show_default=True,
+    help=f"With a minus, largest first: {', '.join(SORTS)}.",
 )
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 @click.option("--cursor", help="From the end of the list before.")
@@ -76,7 +81,7 @@ def offers(ctx: click.Context, /, as_json: bool, **wishes: object) -> None:
 @click.option("--gpu", help="In any usual spelling; each one that was offered if left out.")
 @click.option("--account", help="Only this account's market.", shell_complete=offered.accounts)
 @click.option("--provider", help="Such as vastai or tensordock.")
-@click.option("--interruptible", type=INTERRUPTIBLE, default="false", show_default=True)
+@click.option("--interruptible", type=INTERRUPTIBLE, default="false", show_default=True, help="Spot offers.")
 @click.option("--since", help="A time with its zone; a day ago if left out.")
 @click.option("--until", help="A time with its zone; now if left out.")
 @click.option("--step", default="2h", show_default=True, help="Of each so long time the last prices; 0 for all.")

@@ -90,7 +90,11 @@ def show_fields(fields: Sequence[tuple[str, object]]) -> None:
 def show_line(text: str, *, colour: str | None = None, err: bool = False) -> None:
     """One line, in colour on a terminal only."""
     shown = printable(text)
-    click.echo(click.style(shown, fg=colour, bold=True) if colour and "NO_COLOR" not in os.environ else shown, err=err)
+    click.echo(click.style(shown, fg=colour, bold=True) if colour and _has_colours() else shown, err=err)
+
+
+def _has_colours() -> bool:
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
 def show_next(answer: Mapping[str, Any]) -> None:

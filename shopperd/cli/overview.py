@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -121,7 +122,7 @@ def _above(told: Row, url: str) -> list[Said]:
     deployment = f", deployment {told['deployment']}" if told["deployment"] else ""
     said = [Said(f"shopperd {told['version']} at {url}{deployment}")]
     if told["frozen"]:
-        since = told["frozen_at"] or "-"
+        since = re.sub(r"\.\d+", "", told["frozen_at"] or "-")
         said.append(Said(f"FROZEN until `shopperd unfreeze`, since {since}: {told['frozen_reason'] or '-'}", "red"))
     if told["mode"] == "report":
         said.append(Said("REPORT MODE: orphans are told and not destroyed (orphans.mode)", "yellow"))
@@ -154,8 +155,8 @@ def _totals(told: Row) -> list[Said]:
 
 
 def _bound(told: Row) -> list[Said]:
-    if told["mode"] == "report":
-        return []  # there it does not hold
+    if told["frozen"] or told["mode"] == "report":
+        return []  # then it does not hold
     return [Said(f"an orphan is gone within {seconds(told['orphan_bound_seconds'])} while its provider is healthy")]
 
 

@@ -18,7 +18,13 @@ WAIT_SECONDS_MAX = 300
 
 @click.group()
 def sessions() -> None:
-    """What was asked for: list, show, create, register, extend and end sessions."""
+    """What was asked for: list, show, create, register, extend and end sessions.
+
+    \b
+    Examples:
+      shopperd sessions list
+      shopperd sessions end ID
+    """
 
 
 def _show(session: dict[str, Any]) -> None:
@@ -27,7 +33,7 @@ def _show(session: dict[str, Any]) -> None:
 
 @sessions.command("list")
 @click.option("--state", help="One or several, with commas between: running,starting.")
-@click.option("--account", shell_complete=offered.accounts)
+@click.option("--account", help="Only those of this account.", shell_complete=offered.accounts)
 @paged
 @as_json
 def list_(state: str | None, account: str | None, limit: int, cursor: str | None, as_json: bool) -> None:
@@ -70,7 +76,7 @@ def show(session: str, as_json: bool) -> None:
 
     \b
     Example:
-      shopperd sessions show 6d0c7f1e-8f0b-4c5e-9a55-1c9a3d1f0b7a
+      shopperd sessions show ID
     """
     told = client().get("sessions", session)
     if as_json:
@@ -114,8 +120,8 @@ def create(
 
     \b
     Examples:
-      shopperd sessions create --gpu "RTX 4090" --max-price 0.5 --lifetime 12h --wait 300
-      shopperd sessions create --offer vastai-41000001 --image pytorch/pytorch --env TOKEN --onstart start.sh
+      shopperd sessions create --gpu "RTX 4090" --lifetime 12h --wait 300
+      shopperd sessions create --offer vastai-41000001 --onstart start.sh
     """
     body = wishes | {
         "env": dict(map(_variable, env)) or None,
@@ -137,7 +143,7 @@ def _variable(text: str) -> tuple[str, str]:
     return name, value if equals else os.environ[name]
 
 
-@sessions.command()
+@sessions.command(short_help="Claim a machine that another tool rents.")
 @click.argument("account", shell_complete=offered.accounts)
 @click.option("--id", "id_", help="A UUID of your own; else one is made.")
 @click.option("--lifetime", metavar="DURATION", help="Such as 12h; the session is ended then.")
@@ -147,7 +153,7 @@ def register(account: str, id_: str | None, lifetime: str | None, as_json: bool)
 
     \b
     Example:
-      TAG=$(shopperd sessions register vast-main --lifetime 12h --json | jq -r .tag)
+      TAG=$(shopperd sessions register vast-main --json | jq -r .tag)
     """
     told = client().post("sessions", "register", body={"account": account, "id": id_, "lifetime": lifetime})
     show_json(told) if as_json else _show(told)
@@ -163,8 +169,8 @@ def extend(session: str, lifetime: str | None, expires_at: str | None, as_json: 
 
     \b
     Examples:
-      shopperd sessions extend 6d0c7f1e-8f0b-4c5e-9a55-1c9a3d1f0b7a --lifetime 2h
-      shopperd sessions extend 6d0c7f1e-8f0b-4c5e-9a55-1c9a3d1f0b7a --until 2026-11-25T18:00:00Z
+      shopperd sessions extend ID --lifetime 2h
+      shopperd sessions extend ID --until 2026-11-25T18:00:00Z
     """
     if (lifetime is None) == (expires_at is None):
         raise click.UsageError("give either --lifetime or --until")
@@ -172,7 +178,7 @@ def extend(session: str, lifetime: str | None, expires_at: str | None, as_json: 
     show_json(told) if as_json else _show(told)
 
 
-@sessions.command()
+@sessions.command(short_help="End them: their machines are destroyed.")
 @click.argument("session", nargs=-1, required=True, shell_complete=offered.live_sessions)
 @click.option("--reason", help="For the audit trail.")
 @as_json
@@ -181,7 +187,7 @@ def end(session: tuple[str, ...], reason: str | None, as_json: bool) -> None:
 
     \b
     Example:
-      shopperd sessions end 6d0c7f1e-8f0b-4c5e-9a55-1c9a3d1f0b7a --reason "training is done"
+      shopperd sessions end ID --reason "training is done"
     """
     daemon = client()
     failures = []

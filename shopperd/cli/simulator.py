@@ -56,7 +56,7 @@ def simulator(
     \b
     Examples:
       shopperd simulator
-      shopperd simulator --vast-port 8001 --tensordock-port 8002 --control-port 8003
+      shopperd simulator --vast-port 8001 --control-port 8003
     """
     try:
         steps = load_scenario(scenario) if scenario else ()

@@ -51,7 +51,7 @@ def trust(account: str, reason: str, as_json: bool) -> None:
 
     \b
     Example:
-      shopperd trust vast-main --reason "the old team was dissolved, its machines with it"
+      shopperd trust vast-main --reason "the team moved, its machines are gone"
     """
     told = client().post("accounts", account, "trust", body={"reason": reason})
     show_json(told) if as_json else show_line(f"{account}: what its credentials show counts from now on")

@@ -1,7 +1,7 @@
 """How commands speak to the daemon, and what they say when they cannot."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -123,3 +123,26 @@ def test_a_stream_that_ends_is_a_failure(stranger: Callable[..., Stranger]) -> N
     assert next(events) == {"id": 1}
     with pytest.raises(Failed, match="ended the stream"):
         next(events)
+
+
+@pytest.fixture
+def hung() -> Iterator[str]:
+    """The address of a daemon that is stopped: the system takes connections for it, and nobody answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_daemon_that_hangs_is_not_taken_for_one_that_does_not_run(hung: str) -> None:
+    with pytest.raises(Failed, match=r"did not answer in time; is the daemon stopped or stuck\?"):
+        Client(hung, None).get("status", seconds=0.1)
+
+
+def test_a_change_that_is_not_answered_may_have_been_made(hung: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shopperd.cli.client.ANSWER_SECONDS_MAX", 0.1)
+    with pytest.raises(Failed, match="may still do what was asked"):
+        Client(hung, None).post("freeze")
+
+
+def test_an_empty_word_is_wrong_usage(served: Served) -> None:
+    result = command(served.url, "explain", "main", "")
+    assert (result.exit_code, result.stderr) == (2, "Error: an empty word names nothing\n")

@@ -1,5 +1,11 @@
 """What a shell is told, and what it is offered."""
 
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from click.testing import Result
 
@@ -14,6 +20,23 @@ def test_a_shell_is_told_how_to_ask(shell: str) -> None:
     assert result.exit_code == 0
     assert f"_SHOPPERD_COMPLETE={shell}_complete" in result.stdout
     assert command(None, "completion", "tcsh").exit_code == 2
+
+
+def test_zsh_is_answered_the_second_time_too() -> None:
+    # It calls the function that is named as the file is, `_shopperd`, from then on.
+    assert "\n_shopperd() {" in command(None, "completion", "zsh").stdout
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="no fish is installed here")
+def test_fish_shows_a_description_with_its_commas(tmp_path: Path) -> None:
+    folder = tmp_path / "fish" / "completions"
+    folder.mkdir(parents=True)
+    (folder / "shopperd.fish").write_text(command(None, "completion", "fish").stdout)
+    environ = os.environ | {"XDG_CONFIG_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
+    asked = ["fish", "-c", "complete -C 'shopperd expl'"]
+    told = subprocess.run(asked, env=environ, capture_output=True, text=True, timeout=60, check=True)
+    assert told.stdout.startswith("explain\tWhy one instance stays, goes, or waits")
 
 
 def offered(result: Result) -> list[str]:

@@ -77,6 +77,22 @@ def test_every_command_has_an_example_in_its_help(path: tuple[str, ...]) -> None
     assert f"shopperd {' '.join(path)}" in examples
 
 
+def groups(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        if isinstance(command, click.Group):
+            yield from groups(command, *path, name)
+
+
+@pytest.mark.parametrize("path", sorted([*LEAVES, *groups(shopperd)]), ids=" ".join)
+def test_every_help_fits_80_columns_and_says_what_each_option_does(path: tuple[str, ...]) -> None:
+    output = CliRunner().invoke(shopperd, [*path, "--help"], env={"COLUMNS": "80"}, terminal_width=80).output
+    assert [line for line in output.splitlines() if len(line) > 80] == []
+    assert "Example" in output
+    assert [line for line in output.partition("Commands:")[2].splitlines() if line.endswith("...")] == []
+
+
 def test_every_command_that_prints_data_prints_json() -> None:
     without = {path for path, command in LEAVES.items() if "as_json" not in {each.name for each in command.params}}
     assert without == {("run",), ("demo",), ("simulator",), ("completion",)}

@@ -96,6 +96,20 @@ def test_colours_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b[32m" not in terminal.getvalue()
 
 
+@pytest.mark.parametrize("setting", [("NO_COLOR", "1"), ("TERM", "dumb")], ids="=".join)
+def test_no_line_is_coloured_where_that_is_not_wanted(
+    setting: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    output.show_line("a", colour="red")
+    monkeypatch.setenv(*setting)
+    output.show_line("b", colour="red")
+    assert terminal.getvalue() == "\x1b[31m\x1b[1ma\x1b[0m\nb\n"
+
+
 @settings(deadline=None)
 @given(st.dictionaries(st.text(), st.text() | st.floats(allow_nan=False, allow_infinity=False)))
 def test_json_is_equal_and_harmless(value: dict[str, object]) -> None:

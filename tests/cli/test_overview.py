@@ -1,9 +1,17 @@
 """What `shopperd status` says: on one screen of a terminal, and all of it in a pipe."""
 
+import contextlib
+import fcntl
 import json
+import os
+import pty
 import re
+import struct
+import subprocess
+import sys
+import termios
 from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +21,7 @@ from rich.cells import cell_len
 from shopperd.cli.overview import limits_line, money_line, pages
 from shopperd.cli.screen import show_first_that_fits
 from tests.cli.conftest import Run, Terminal, command
-from tests.cli.served import Stranger
+from tests.cli.served import Served, Stranger
 
 URL = "http://127.0.0.1:9877"
 COLUMNS, ROWS = 80, 24
@@ -180,7 +188,8 @@ def anything(told: dict[str, Any]) -> set[str]:
     return {
         "shopperd 0.1.0",
         *(["FROZEN until `shopperd unfreeze`, since 2026-11-22T22:00:00Z:"] if told["frozen"] else []),
-        *(["REPORT MODE"] if told["mode"] == "report" else ["an orphan is gone within 13m13s"]),
+        *(["REPORT MODE"] if told["mode"] == "report" else []),
+        *(["an orphan is gone within 13m13s"] if not told["frozen"] and told["mode"] == "destroy" else []),
         *([] if told["store"]["ok"] else ["STORE: nothing is acted on"]),
         *(["NOTICE:"] if told["notices"] else []),
         *(f"{row['name'][:11]}" for row in rows),
@@ -306,6 +315,28 @@ def test_a_pipe_gets_all(run: Run, stranger: Callable[..., Stranger]) -> None:
     assert sum(" money: " in line for line in lines) == sum(" calls: " in line for line in lines) == 10
     assert result.stderr.count("timeout " * 39) == 10
     assert "…" not in result.output
+
+
+def test_a_real_terminal_is_asked_for_its_size(served: Served) -> None:
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb") as seen:
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        environ = {"PATH": os.environ["PATH"], "TERM": "dumb", "SHOPPERD_URL": served.url}
+        asked = [sys.executable, "-c", "from shopperd.cli import main; main()", "status"]
+        subprocess.run(asked, env=environ, stdout=theirs, timeout=60, check=True)
+        os.close(theirs)
+        shown = _all_of(seen).decode().split("\r\n")[:-1]
+    assert fits(shown)
+    assert "dock: no_snapshot_yet: no listing was read yet" in shown
+
+
+def _all_of(seen: BinaryIO) -> bytes:
+    chunks = []
+    # Linux says EIO where a terminal that nobody has open any more ends.
+    with contextlib.suppress(OSError):
+        while chunk := os.read(seen.fileno(), 4096):
+            chunks.append(chunk)
+    return b"".join(chunks)
 
 
 # --- lines ----------------------------------------------------------------------------------------------------------
