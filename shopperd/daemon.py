@@ -273,7 +273,7 @@ class Daemon:
 
     def refuse(self, error: SettingsError) -> None:
         """Say and count that new settings are not taken; the old ones stay in force."""
-        self._refused = "the last reload was refused, and the old settings are in force: `shopperd check` tells why"
+        self._refused = "the last reload was refused, as `shopperd check` tells, and the old settings are in force"
         self.context.metrics.config_reloads_total.labels(outcome="refused").inc()
         log.error("reload.refused", detail=str(error))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -38,5 +40,13 @@ def demo(port: int, seconds: float | None, seed: int) -> None:
       shopperd demo
       shopperd demo --seconds 60
     """
-    options = Options(port=port, seconds=seconds, seed=seed)
+    options = Options(port=port, seconds=seconds, seed=seed, program=_program())
     sys.exit(asyncio.run(run(options, Console(), SystemClock(seed), os.environ)))
+
+
+def _program() -> str:
+    """How to call this shopperd from the folder that the demo was started in."""
+    beside = Path(sys.executable).with_name("shopperd")
+    if not beside.exists() or shutil.which("shopperd") == str(beside):
+        return "shopperd"
+    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)

@@ -57,11 +57,9 @@ def limits_line(row: Row) -> str:
         return ""
     outage = ["PROVIDER ANSWERS NOTHING, calls are held back"] if limits["breaker_open"] else []
     waiting = sum(limits["waiting"].values())
-    calls = [
-        f"{limits['calls_last_hour']} in the last hour",
-        f"{limits['rate_limited_last_hour']} got 429",
-        *([f"{waiting} waiting"] if waiting else []),
-        *([f"blocked {limits['blocked_share']:.0%}"] if limits["blocked_share"] else []),
+    held = [
+        *([f"blocked {limits['blocked_share']:.0%} of it"] if limits["blocked_share"] else []),
+        *([f"{waiting} waiting now"] if waiting else []),
     ]
     sources = limits["learned_from"]
     intervals = [
@@ -69,7 +67,14 @@ def limits_line(row: Row) -> str:
         for kind, value in sorted(limits["interval_seconds"].items(), key=lambda each: sources.get(each[0]) in _GIVEN)
         if value
     ]
-    return f"{row['name']} calls: " + "; ".join([*outage, ", ".join(calls), ", ".join(intervals) or "no limit known"])
+    return f"{row['name']} calls: " + "; ".join(
+        [
+            *outage,
+            f"{limits['calls_last_hour']} in 1h, {limits['rate_limited_last_hour']} got 429",
+            ", ".join(intervals) or "no limit known",
+            *held,
+        ]
+    )
 
 
 _PUBLISHED = "published"
@@ -144,7 +149,7 @@ def _totals(told: Row) -> list[Said]:
     ]
     pending, stuck = told["destroys_pending"], told["destroys_stuck"]
     held = sum(row["destroys_held"] for row in rows)
-    look = "; look at their marketplace, `shopperd orphans`" if stuck else ""
+    look = "; see `shopperd orphans` and their market" if stuck else ""
     said.append(
         Said(f"{counted(pending, 'destroy')} pending, {held} held, {stuck} stuck{look}", "red" if stuck else None)
     )

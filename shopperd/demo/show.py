@@ -43,11 +43,12 @@ class StoryError(Exception):
 
 @frozen
 class Options:
-    """What the command was given. `seconds` None: over and over, until it is interrupted."""
+    """What the command was given. `seconds` None: over and over, until it is interrupted. `program`: how to call shopperd here."""
 
     port: int = 0
     seconds: float | None = None
     seed: int = 0
+    program: str = "shopperd"
 
 
 @define
@@ -156,7 +157,7 @@ class Show:
         )
         self.tell(
             Voice.SCRIPT,
-            f"in another terminal: SHOPPERD_URL={url} shopperd status   (or orphans, plan, events --follow)",
+            f"in another terminal: SHOPPERD_URL={url} {self.options.program} status   (or orphans, plan, events --follow)",
         )
         for number, control in enumerate(self.board.controls, 1):
             self.tell(Voice.SCRIPT, f"simulator {number}: the truth is at {control}/_sim/state")

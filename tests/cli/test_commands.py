@@ -70,7 +70,7 @@ class TestOverview:
             deployment.store.run_sync(destroys.update, evolve(job, attempts=20))
 
         served.do(stick)
-        assert "1 destroy pending, 0 held, 1 stuck; look at their marketplace" in run("status").stdout
+        assert "1 destroy pending, 0 held, 1 stuck; see `shopperd orphans`" in run("status").stdout
         assert lines(run("accounts"))[0][8] == "1"
         (line,) = lines(run("orphans"))
         assert line[6:8] == ["20", "stuck"]

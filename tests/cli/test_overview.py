@@ -344,7 +344,7 @@ def _all_of(seen: BinaryIO) -> bytes:
 
 def test_an_account_s_limits_are_one_line_that_begins_with_refusals_and_what_was_learned() -> None:
     assert limits_line({"name": "main", "limits": limits()}) == (
-        "main calls: 412 in the last hour, 3 got 429, 3 waiting, blocked 12%; destroy 4.51 s (threshold), list 1 s"
+        "main calls: 412 in 1h, 3 got 429; destroy 4.51 s (threshold), list 1 s; blocked 12% of it; 3 waiting now"
     )
 
 
