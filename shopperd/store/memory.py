@@ -18,6 +18,9 @@ from shopperd.store.schema import memory
 BACKWARDS_TOLERATED = timedelta(seconds=5)
 """A clock that is set back by this much is being slewed or a leap second; more is a jump, and breaks the span."""
 
+STEP = timedelta(microseconds=1)
+"""By so much a beat is later than the one before at least, whatever the clock does: of a copy of the store it can be told that it is older."""
+
 _OPEN = sa.insert(memory)
 _NEWEST = sa.select(memory.c.id, memory.c.started_at, memory.c.last_beat_at).order_by(memory.c.id.desc()).limit(1)
 _EXTEND = sa.update(memory).where(memory.c.id == sa.bindparam("span")).values(last_beat_at=sa.bindparam("now"))
@@ -40,7 +43,7 @@ def wake(conn: Connection, now: datetime) -> datetime:
     newest = newest_beat(conn)
     begins = now
     if newest is not None and newest > now + BACKWARDS_TOLERATED:
-        begins = newest
+        begins = newest + STEP
         conn.execute(_CUT, {"now": now})
         conn.execute(_EMPTY, {"now": now})
     conn.execute(_OPEN, {"started_at": begins, "last_beat_at": begins})
@@ -61,18 +64,16 @@ def beat(conn: Connection, now: datetime, max_gap_seconds: float, last: datetime
         return wake(conn, now)
     number, started_at, last_beat_at = kept["newest"]
     passed = now - last_beat_at
-    if started_at > now + BACKWARDS_TOLERATED:
-        waits: datetime = last_beat_at  # for a clock that was set back
-        return waits
     is_lost = last is not None and last_beat_at < last
-    if is_lost or passed > timedelta(seconds=max_gap_seconds) or passed < -BACKWARDS_TOLERATED:
+    waits = started_at > now + BACKWARDS_TOLERATED  # for a clock that was set back
+    jumped = passed > timedelta(seconds=max_gap_seconds) or passed < -BACKWARDS_TOLERATED
+    if is_lost or (jumped and not waits):
         return wake(conn, now)
-    if passed > timedelta():
-        last_beat_at = now
-        conn.execute(_EXTEND, {"span": number, "now": now})
-        kept["newest"] = (number, started_at, now)
-        if "spans" in kept:
-            kept["spans"] = (*kept["spans"][:-1], MemorySpan(started_at, now))
+    last_beat_at = max(now, last_beat_at + STEP)
+    conn.execute(_EXTEND, {"span": number, "now": last_beat_at})
+    kept["newest"] = (number, started_at, last_beat_at)
+    if "spans" in kept:
+        kept["spans"] = (*kept["spans"][:-1], MemorySpan(started_at, last_beat_at))
     beaten: datetime = last_beat_at
     return beaten
 

@@ -384,6 +384,19 @@ def test_a_machine_that_no_listing_showed_is_not_confused_with_one_that_got_its_
     assert judge(play(Schedule(502279, Shape(status_share=1.0), steps, 1038.0))) == []
 
 
+def test_a_copy_that_is_put_back_is_noticed_although_the_beats_wait_for_a_clock_that_was_ahead() -> None:
+    steps = (
+        step(14.0, "crash", boundaries=16, down=33.0),
+        step(46.0, "clock", seconds=20966.0),
+        create(59.0, "theme", OLD_DOCK, lifetime=77.0),
+        step(78.0, "copy"),
+        step(88.0, "extend", key="theme", lifetime=81.0),
+        step(125.0, "restore", down=5.0, same_file=True),
+    )
+    shape = Shape(accounts=(OLD_DOCK,), sweep=20.0, status_share=1.0)
+    assert judge(play(Schedule(509289, shape, steps, 130.2))) == []
+
+
 def test_all_is_well_in_the_end_with_every_dialect_and_nothing_wrong_outside() -> None:
     for account in (VAST, DOCK, OLD_DOCK):
         ledger = played(create(12.0, account=account), step(50.0, "end", key="one"), account=account)
