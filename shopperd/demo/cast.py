@@ -15,8 +15,9 @@ from shopperd.demo.pace import Pace
 from shopperd.demo.processes import Child, ChildError, clean_environment
 from shopperd.demo.setting import MARKETS, Market, configuration, fake_secrets
 
-READY_SECONDS = 30.0
-"""How long a process may take until it serves."""
+READY_SECONDS = 120.0
+"""How long a process may take until it serves and has looked once: behind destroys that are repeated, a listing waits for up to
+twenty calls at whatever pace was learned, and the market for forty, on a machine that may be busy."""
 
 OFFERS = 200
 """Rows of Vast.ai's pretend market: enough to choose from, and quickly read."""

@@ -16,7 +16,7 @@ from shopperd.demo.setting import Market, place_of
 from shopperd.demo.truth import Machine, Request, machine_of, request_of
 
 ANSWER_SECONDS = 10.0
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 """How long a change is tried again: the daemon may be dead for a while, and a market may not be read yet."""
 
 AGAIN_SECONDS = 0.25
