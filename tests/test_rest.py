@@ -8,7 +8,7 @@ from attrs import evolve
 
 from shopperd.model import Fleet, Instance, OrphanKind, SessionState
 from shopperd.reconcile import Account, Observed, observe
-from shopperd.rest import NO_REST, REST_MAX
+from shopperd.rest import NO_REST, NOTHING, REST_MAX
 from shopperd.settings import SessionSettings
 from tests.nouns import NOW, SETTINGS, account, after, instance, job, rounds, session, sid, snapshot, track, watch
 
@@ -60,6 +60,45 @@ def test_that_nothing_has_changed_is_found_at_once() -> None:
     rest, stirred = known.rest.stirred_by(one, known.tracks, known.sessions, SETTINGS.sessions, one.ended_at)
     assert rest is known.rest
     assert (stirred.rows, stirred.tracks, stirred.sessions) == ((), {}, ())
+
+
+def test_after_a_machine_came_back_to_rest_that_nothing_has_changed_is_found_at_once() -> None:
+    other = instance("m2", 2)
+    known = at_rest(account(session(1, instance_id="m1"), session(2, instance_id="m2")), MACHINE, other)
+    other = evolve(other, address="192.0.2.1")
+    for listed in rounds(MACHINE, other, count=5, start=LATER):
+        known = watch(known, listed)
+        if "m2" in known.rest.machines:
+            break
+    one = snapshot(MACHINE, other, at=LATER + 9 * MINUTE)
+    rest, stirred = known.rest.stirred_by(one, known.tracks, known.sessions, SETTINGS.sessions, one.ended_at)
+    assert rest is known.rest
+    assert stirred.rows == ()
+
+
+@pytest.mark.parametrize("changed", ["row", "track", "session"])
+@pytest.mark.parametrize("swapped", ["nothing", "rows", "tracks", "sessions"])
+def test_what_changes_stirs_alone_in_its_place_or_another(swapped: str, changed: str) -> None:
+    machines = (MACHINE, instance("m2", 2), instance("m3", 3))
+    known = at_rest(account(*(session(n, instance_id=f"m{n}") for n in (1, 2, 3))), *machines)
+    rows, tracks, sessions = list(machines), dict(known.tracks), dict(known.sessions)
+    if changed == "row":
+        rows[2] = evolve(rows[2], address="192.0.2.1")
+    elif changed == "track":
+        tracks["m3"] = evolve(tracks["m3"], exempt=True)
+    else:
+        sessions[sid(3)] = evolve(sessions[sid(3)], version=2)
+    seen = (rows[2],), {"m3": tracks["m3"]}, (sessions[sid(3)],)
+    if swapped == "rows":
+        rows.reverse()
+    elif swapped == "tracks":
+        tracks = dict(reversed(tracks.items()))
+    elif swapped == "sessions":
+        sessions = dict(reversed(sessions.items()))
+    one = snapshot(*rows, at=LATER)
+    rest, stirred = known.rest.stirred_by(one, tracks, sessions, SETTINGS.sessions, one.ended_at)
+    assert rest.machines.keys() == {"m1", "m2"}
+    assert (stirred.rows, stirred.tracks, stirred.sessions) == seen
 
 
 @pytest.mark.parametrize(
@@ -218,7 +257,7 @@ def test_a_clock_that_was_put_back_leaves_nothing_at_rest() -> None:
 def test_nothing_is_left_out_while_anything_is_out_of_the_ordinary(unusual: dict[str, Any]) -> None:
     known = at_rest(BOUND, MACHINE)
     observed = look(evolve(known, **unusual), MACHINE)
-    assert observed.rest.told == (), "it began anew"
+    assert observed.rest.told == NOTHING, "it began anew"
     assert observed.rest.until > known.rest.until
 
 

@@ -115,9 +115,6 @@ SAME: dict[str, dict[str, str]] = {
         "(snapshot.complete and in_time and (settings == self.settings))": (
             "a rest without machines leaves nothing out"
         ),
-        "Rest.stirred_by: self.stirred is not None and told == self.told -> (told == self.told)": (
-            "as long as there is none, nothing was told, and no look tells nothing"
-        ),
         "Rest._ended: row_now is not row and row_now != row -> (row_now != row)": (
             "a row is equal to itself, which is quicker to see"
         ),
@@ -125,6 +122,7 @@ SAME: dict[str, dict[str, str]] = {
             "of as many, none is behind another; not to look is quicker"
         ),
         'Rest._without: id_ or "" -> (id_)': "no machine has either for its id",
+        "_differing: True -> False": "both are of one length",
     },
 }
 """By module, the changes that nobody can notice, and why."""
