@@ -1193,6 +1193,8 @@ def test_a_machine_that_was_first_seen_after_its_destroy_was_recorded_is_known_b
     assert recorded.instance_started_at is None
     assert confirms(known, recorded, instance("a", 1, started_at=NOW))
     assert not confirms(known, recorded, instance("a", tag="training-run-7", started_at=LATER))
+    of_another = evolve(recorded, instance_started_at=LATER)
+    assert not confirms(known, of_another, instance("a", 1, started_at=NOW)), "what the destroy had noted goes first"
 
 
 @pytest.mark.parametrize(
