@@ -1,8 +1,8 @@
 """A simulated month of the whole daemon, in virtual time, with people, orphans and faults: whether anything grows.
 
 The jobs run a twentieth as often as by default, and the heart beats every five minutes, or a month would take an hour. What is kept
-for 90 days by default is kept for three here, so that most of the month lies beyond that. What is counted at the end of each of the
-last days is compared with a week in the middle.
+for 30 days by default or longer is kept for three here, so that most of the month lies beyond that. What is counted at the end of each
+of the last days is compared with a week in the middle.
 """
 
 from __future__ import annotations
@@ -121,7 +121,11 @@ def month(days: int = DAYS) -> list[Day]:
     house.settings = evolve(
         house.settings,
         store=evolve(
-            house.settings.store, keep_events=KEPT_SECONDS, keep_sessions=KEPT_SECONDS, keep_prices=KEPT_SECONDS
+            house.settings.store,
+            keep_events=KEPT_SECONDS,
+            keep_sessions=KEPT_SECONDS,
+            keep_prices=KEPT_SECONDS,
+            keep_costs=KEPT_SECONDS,
         ),
     )
     with silenced(house.ledger), mock.patch.object(daemon, "BEAT_SECONDS", BEAT_SECONDS):
