@@ -134,19 +134,19 @@ class OfferIndex:
         """The same without one machine, however it is offered."""
         return evolve(self, gone=self.gone | {provider_id})
 
-    def found(self, wish: Wish, order: Order = CHEAPEST, after: Key | None = None) -> Iterator[Offer]:
-        """The offers that fit, in that order, from right after a key on.
+    def preparing(self, order: Order) -> Steps[None]:
+        """Have an order ready, in steps. One that is asked for the first time takes as long as sorting takes."""
+        if order != CHEAPEST and self._cheapest.offers and order not in self._sorted:
+            self._sorted[order] = yield from _sorting(self._cheapest, order)
 
-        An order that is asked for the first time takes as long as sorting takes.
+    def found(self, wish: Wish, order: Order = CHEAPEST, after: Key | None = None) -> Iterator[Offer]:
+        """The offers that fit, in that order, from right after a key on. An order that is not ready is made so at once.
 
         Raises:
             TypeError: `after` is no key of this order.
         """
-        table = self._cheapest
-        if order != CHEAPEST and table.offers:
-            if order not in self._sorted:
-                self._sorted[order] = at_once(_sorting(table, order))
-            table = self._sorted[order]
+        at_once(self.preparing(order))
+        table = self._sorted.get(order, self._cheapest)
         start = 0 if after is None else bisect.bisect_right(table.offers, after, key=order.key)
         mask = self._mask(wish, table)
         if mask is None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shopperd.model import Offer
 from shopperd.offer_index import CHEAPEST, ORDERS, OfferIndex, Order, Wish, index_of, indexing
-from shopperd.turns import at_once
+from shopperd.turns import RUN, at_once
 
 OFFER = st.builds(
     Offer,
@@ -92,6 +92,15 @@ def test_an_order_that_was_asked_for_can_be_made_ready_in_the_next_index() -> No
     assert [offer.id for offer in index.found(Wish(), order)] == ["3", "2", "1"]
     assert index.orders == (order,)
     assert at_once(indexing(offers, index.orders)).orders == (order,)
+
+
+def test_an_order_is_made_ready_in_steps() -> None:
+    one = Offer("0", "vastai", "0", "main", "H100", 1, 80, 1.0)
+    index = index_of([evolve(one, id=str(n), vram_gb=n % 90) for n in range(10 * RUN)])
+    order = Order("vram_gb", down=True)
+    assert sum(1 for _ in index.preparing(order)) > 10
+    assert index.orders == (order,)
+    assert list(index.preparing(order)) == list(index.preparing(CHEAPEST)) == []
 
 
 def test_an_index_of_nothing_finds_nothing() -> None:

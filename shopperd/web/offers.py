@@ -20,6 +20,7 @@ from shopperd.providers.gpus import matches
 from shopperd.providers.tensordock.countries import fits as is_at
 from shopperd.settings import Bounds, Duration
 from shopperd.store import BadCursor, prices
+from shopperd.turns import in_turns
 from shopperd.web.answers import (
     GpuPricesAnswer,
     ListAnswer,
@@ -90,6 +91,8 @@ async def list_offers(request: web.Request) -> web.Response:
     ages = {name: _age_and_staleness(context, account) for name, account in context.accounts.items()}
     order, name = _ORDERS[asked.sort], f"offers:{asked.sort}"
     after = None if asked.cursor is None else read_key(name, asked.cursor)
+    for account in context.accounts.values():
+        await in_turns(account.market.index.preparing(order), context.clock)
     try:
         page = cut(_fitting(context, asked, order, after), order.key, name, asked.limit)
     except TypeError:
