@@ -16,6 +16,9 @@ from shopperd.store import meta
 KEEP_EVERY = timedelta(minutes=1)
 """What was learned since then may be lost in a crash."""
 
+RENEWED_EVERY = timedelta(days=1)
+"""What stands still is written anew that often: it is in use, and must not be taken for old after a restart."""
+
 
 def limits_key(account: str) -> str:
     """Where the store keeps an account's limits."""
@@ -66,7 +69,9 @@ class KeptLimits:
         limiter = self.context.accounts[account].limiter
         learned = None if limiter is None else limiter.learned
         before = self._kept.get(account)
-        if learned is None or (before is not None and before.layers == learned.layers):
+        if learned is None:
+            return None
+        if before is not None and before.layers == learned.layers and abs(learned.at - before.at) < RENEWED_EVERY:
             return None
         self._kept[account] = learned
         return learned

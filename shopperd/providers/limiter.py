@@ -38,7 +38,7 @@ class Limits:
             of a refusal.
         waiting: calls in the queue by endpoint class.
         calls_last_hour, refused_last_hour: requests, and how many of them were refused for their frequency.
-        blocked_share: of the last hour, how much of it was spent backing off.
+        blocked_share: of the last hour, for how much of it calls of some class were shut out by a refusal.
     """
 
     intervals: Mapping[str, float]
@@ -57,14 +57,13 @@ class _Hour:
     began_at: float
     _slots: deque[tuple[float, Counter[str]]] = field(factory=deque)
 
-    def add(self, now: float, what: str, amount: float = 1) -> None:
+    def add(self, now: float, what: str) -> None:
         if not self._slots or now - self._slots[-1][0] >= SLOT_SECONDS:
             self._slots.append((now, Counter()))
-        counts: Counter[str] = self._slots[-1][1]
-        counts[what] += amount  # type: ignore[assignment]  # seconds are summed up as well
+        self._slots[-1][1][what] += 1
         self._forget(now)
 
-    def sum(self, now: float, what: str) -> float:
+    def sum(self, now: float, what: str) -> int:
         self._forget(now)
         return sum(counts[what] for _, counts in self._slots)
 
@@ -103,6 +102,7 @@ class Limiter:
         self._timer: asyncio.Task[None] | None = None
         self._timer_at = math.inf
         self._hour = _Hour(clock.monotonic())
+        self._blocked: deque[tuple[float, float]] = deque()
         for endpoint in Endpoint:
             labels = {**self._labels, "endpoint": endpoint.value}
             interval = metrics.ratelimit_interval_seconds.labels(**labels)
@@ -200,7 +200,7 @@ class Limiter:
         self._metrics.ratelimit_backoffs_total.labels(**labels).inc()
         self._metrics.ratelimit_backoff_seconds_total.labels(**labels).inc(backoff.seconds)
         self._hour.add(now, "refused")
-        self._hour.add(now, "blocked", backoff.seconds)
+        self._note_blocked(now, now + self._pacer.blocked_seconds(ticket.endpoint, now))
         self._serve()
 
     def interval_seconds(self, endpoint: Endpoint) -> float:
@@ -219,9 +219,9 @@ class Limiter:
             intervals=self._pacer.intervals,
             learned_from=self._pacer.learned_from,
             waiting={endpoint.value: self._pacer.waiting(endpoint) for endpoint in Endpoint},
-            calls_last_hour=int(self._hour.sum(now, "calls")),
-            refused_last_hour=int(self._hour.sum(now, "refused")),
-            blocked_share=min(1.0, self._hour.sum(now, "blocked") / self._hour.seconds(now)),
+            calls_last_hour=self._hour.sum(now, "calls"),
+            refused_last_hour=self._hour.sum(now, "refused"),
+            blocked_share=self._blocked_share(now),
             breaker_open=self._breaker.open,
         )
 
@@ -238,6 +238,19 @@ class Limiter:
         if at - learned.at <= AGE_MAX:
             # What a clock that was ahead has noted says how long, not until when.
             self._pacer.recall(learned.layers, self._clock.monotonic(), max(at, learned.at))
+
+    def _note_blocked(self, since: float, until: float) -> None:
+        """Spans begin in the order of the refusals; one that goes on into the next is one with it."""
+        if self._blocked and self._blocked[-1][1] >= since:
+            since, before = self._blocked.pop()
+            until = max(until, before)
+        self._blocked.append((since, until))
+
+    def _blocked_share(self, now: float) -> float:
+        hour = self._hour.seconds(now)
+        while self._blocked and self._blocked[0][1] <= now - HOUR_SECONDS:
+            self._blocked.popleft()
+        return sum(min(until, now) - max(since, now - hour) for since, until in self._blocked) / hour
 
     def _answered(self, ticket: Ticket) -> None:
         """The provider is there, so that destroys need not be slow any more."""

@@ -353,6 +353,8 @@ class Transport:
         if verdict is UNDERSTOOD:
             return
         error = verdict or self._general(reply)
+        if isinstance(error, RateLimited) and error.retry_after_seconds is None:
+            error.retry_after_seconds = retry_hint(reply, self._clock.wall())
         if error is not None:
             raise error
 
@@ -363,7 +365,7 @@ class Transport:
             return None
         said = words(reply)
         if status == 429:
-            return RateLimited(said, retry_hint(reply, self._clock.wall()))
+            return RateLimited(said)
         if status in (401, 403):
             return AuthFailed(said)
         if status == 408:
@@ -404,16 +406,17 @@ def _told(reply: Reply) -> datetime | None:
     return None if "Age" in reply.headers else _moment(reply.headers.get("Date"))
 
 
-def retry_hint(reply: Reply, wall: datetime) -> float | None:
-    """When to try again, in seconds from the answer, by ``Retry-After`` (seconds or a date) or ``X-RateLimit-Reset``
-    (epoch). `wall` is for an answer without a time of its own.
+def retry_hint(reply: Reply, wall: datetime, told: float | None = None) -> float | None:
+    """When to try again, in seconds from the answer, by the later of ``Retry-After`` (seconds or a date) and what its body has
+    `told`, else by ``X-RateLimit-Reset`` (epoch). `wall` is for an answer without a time of its own.
 
     Between 0 and an hour; None if there is no hint that makes sense.
     """
-    hint = _retry_after(reply, wall)
-    if hint is None:
-        hint = reset_hint(reply, wall)
-    return None if hint is None else min(max(hint, 0.0), HINT_SECONDS_MAX)
+    after = _retry_after(reply, wall)
+    hints = [*([] if after is None else [max(after, 0.0)]), *([] if told is None or told < 0 else [told])]
+    if not hints and (reset := reset_hint(reply, wall)) is not None:
+        hints = [reset]
+    return min(max(hints), HINT_SECONDS_MAX) if hints else None
 
 
 def reset_hint(reply: Reply, wall: datetime) -> float | None:

@@ -42,3 +42,20 @@ async def test_what_a_clock_that_was_ahead_noted_is_written_over_at_once(desk: D
     limiter.refused(ticket, threshold_seconds=4.0)
     await limits.keep()
     assert (await context.store.run(kept, (ACCOUNT,)))[ACCOUNT].at == desk.clock.now()
+
+
+async def test_what_stands_still_and_is_in_use_is_not_old_after_a_restart(desk: Desk) -> None:
+    context = desk.context
+    words = {"metrics": context.metrics, **desk.at.labels}
+    limiter = Limiter(desk.clock, Published({Endpoint.LIST: 1.0}), LimitSettings(), **words)
+    desk.at.limiter = limiter
+    limits = KeptLimits(context)
+    ticket = await limiter.wait(Endpoint.LIST)
+    limiter.sent(ticket)
+    limiter.refused(ticket, threshold_seconds=4.0)
+    for _ in range(10):
+        desk.clock.advance(86_400.0)
+        await limits.keep()
+    after = Limiter(desk.clock, Published({Endpoint.LIST: 1.0}), LimitSettings(), **words)
+    after.recall((await context.store.run(kept, (ACCOUNT,)))[ACCOUNT])
+    assert after.interval_seconds(Endpoint.LIST) == limiter.interval_seconds(Endpoint.LIST) * 1.1 > 4.0

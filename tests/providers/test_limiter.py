@@ -461,6 +461,25 @@ async def test_the_limits_tell_what_was_learned_from_what_and_how_the_last_hour_
     assert subject.limits.blocked_share == 0.0
 
 
+async def test_the_share_of_time_that_was_blocked_is_told_as_it_passes(clock: FakeClock, metrics: Metrics) -> None:
+    subject = limiter(clock, metrics)
+    clock.advance(3600.0)
+    await refused(subject, Endpoint.OFFERS, retry_after=6 * 3600.0, blocks=Blocks.QUOTA)
+    assert subject.limits.blocked_share == pytest.approx(0.0, abs=0.01)
+    clock.advance(360.0)
+    assert subject.limits.blocked_share == pytest.approx(0.1, abs=0.01)
+    clock.advance(3600.0)
+    assert subject.limits.blocked_share == pytest.approx(1.0, abs=0.01)
+    clock.advance(5 * 3600.0)
+    assert 0.5 < subject.limits.blocked_share < 1.0
+    await refused(subject, Endpoint.LIST, retry_after=36.0)
+    clock.advance(1800.0)
+    await refused(subject, Endpoint.SHOW, retry_after=360.0)
+    await refused(subject, Endpoint.LIST, retry_after=36.0)
+    clock.advance(3400.0)
+    assert subject.limits.blocked_share == pytest.approx(0.1, abs=0.03)
+
+
 async def test_what_was_learned_a_week_ago_is_forgotten(clock: FakeClock, metrics: Metrics) -> None:
     before = limiter(clock, metrics)
     assert before.learned is None

@@ -220,6 +220,16 @@ async def test_a_refusal_for_frequency_is_told_to_the_limiter(clock: FakeClock, 
     assert limiter.blocked_seconds(Endpoint.SHOW) == 0
 
 
+async def test_a_refusal_in_an_answers_body_is_repeated_when_its_header_says(
+    clock: FakeClock, metrics: Metrics
+) -> None:
+    subject, _, limiter = transport(clock, metrics, Reply(200, {"Retry-After": "40"}, b'{"status": 429}'))
+    with pytest.raises(RateLimited) as caught:
+        await subject.call(LIST, lambda _reply: RateLimited("too fast", cause="body"))
+    assert caught.value.retry_after_seconds == 40.0
+    assert limiter.blocked_seconds(Endpoint.LIST) >= 40.0
+
+
 async def test_what_a_provider_knows_of_its_refusal_is_told_to_the_limiter_too(
     clock: FakeClock, metrics: Metrics
 ) -> None:
@@ -388,6 +398,25 @@ def test_hints_are_read_in_every_form_and_bounded(
     clock: FakeClock, headers: dict[str, str], seconds: float | None
 ) -> None:
     assert retry_hint(Reply(429, headers), clock.now()) == seconds
+
+
+@pytest.mark.parametrize(
+    ("headers", "told", "seconds"),
+    [
+        ({"Retry-After": "60"}, 1.0, 60.0),
+        ({"Retry-After": "1"}, 60.0, 60.0),
+        ({}, 9.5, 9.5),
+        ({}, 1e9, 3600.0),
+        ({}, -5.0, None),
+        ({"Retry-After": "7"}, -5.0, 7.0),
+        ({"X-RateLimit-Reset": "45"}, 2.0, 2.0),
+        ({"X-RateLimit-Reset": "45"}, -2.0, 45.0),
+    ],
+)
+def test_the_later_of_two_hints_is_gone_by(
+    clock: FakeClock, headers: dict[str, str], told: float, seconds: float | None
+) -> None:
+    assert retry_hint(Reply(429, headers), clock.now(), told) == seconds
 
 
 def test_a_date_is_a_hint_too(clock: FakeClock) -> None:

@@ -23,7 +23,6 @@ from shopperd.providers.contract import (
     Unclear,
 )
 from shopperd.providers.limiter import Blocks
-from shopperd.providers.pacing import HINT_SECONDS_MAX
 from shopperd.providers.transport import (
     UNDERSTOOD,
     Reply,
@@ -97,7 +96,9 @@ def of_search(reply: Reply, wall: datetime) -> ProviderError | None:
     said = heard(reply)
     if said.code == _QUOTA:
         reset = reset_hint(reply, wall)
-        left = _until_midnight(answered_at(reply, wall)) if reset is None else reset
+        left = max(
+            _until_midnight(answered_at(reply, wall)) if reset is None else reset, retry_hint(reply, wall) or 0.0
+        )
         return Throttled(said.shown, left, "quota", blocks=Blocks.QUOTA)
     return _common(said, reply, wall)
 
@@ -120,12 +121,8 @@ def _throttled(said: Said, reply: Reply, wall: datetime) -> Throttled | None:
     complains = not payload and any(known in said.text for known in (*_TOO_FREQUENT, _QUOTA))
     if said.status != 429 and not complains:
         return None
-    hint = wire.number(said.fields.get("retry_after")) if said.fields is not None else None
-    return Throttled(
-        said.shown,
-        retry_hint(reply, wall) if hint is None else min(max(hint, 0.0), HINT_SECONDS_MAX),
-        threshold_seconds=_threshold(said.text),
-    )
+    told = wire.number(said.fields.get("retry_after")) if said.fields is not None else None
+    return Throttled(said.shown, retry_hint(reply, wall, told), threshold_seconds=_threshold(said.text))
 
 
 def _threshold(text: str) -> float | None:

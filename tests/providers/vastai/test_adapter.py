@@ -483,6 +483,26 @@ async def test_a_search_quota_is_used_up_until_the_providers_midnight_though_our
     assert caught.value.retry_after_seconds == pytest.approx(seconds)
 
 
+async def test_a_search_is_not_repeated_before_its_retry_after_though_the_quota_begins_anew(
+    clock: FakeClock, metrics: Metrics
+) -> None:
+    headers = {"Date": "Sun, 22 Nov 2026 23:30:00 GMT", "Retry-After": "2400"}
+    vast, _ = account(clock, metrics, evolve(recorded("search_quota"), headers=headers))
+    with pytest.raises(Throttled) as caught:
+        await vast.list_offers(OfferFilter())
+    assert caught.value.retry_after_seconds == pytest.approx(2400.0)
+
+
+async def test_a_retry_after_beside_a_shorter_one_in_the_body_is_waited_for(clock: FakeClock, metrics: Metrics) -> None:
+    both = evolve(recorded("throttled_retry_key"), headers={"Retry-After": "60"})
+    vast, _ = account(clock, metrics, both, recorded("list_nothing"))
+    began = clock.monotonic()
+    with pytest.raises(Throttled):
+        await vast.list_all_instances()
+    await vast.list_all_instances()
+    assert clock.monotonic() - began >= 60.0
+
+
 async def test_a_word_of_the_search_quota_elsewhere_is_an_ordinary_refusal(clock: FakeClock, metrics: Metrics) -> None:
     vast, _ = account(clock, metrics, evolve(recorded("search_quota"), headers={}), recorded("destroy_done"))
     with pytest.raises(Throttled):
