@@ -176,7 +176,7 @@ def observe(account: Account, snapshot: Snapshot, settings: Settings, now: datet
             unexplained_appeared=unexplained,
             now=now,
         )
-        still = _left_as_they_were(account, seen, tracks, moving, steps)
+        still = _left_as_they_were(account, seen, tracks, stirred.sessions, steps)
         left = rest.joined(still, settings.sessions, now)
     settled = tuple(
         evolve(job, gone_at=now)
@@ -214,15 +214,15 @@ def _left_as_they_were(
 
     That they are left as they were says much: no verdict, nothing new, and so many sightings that they count no more.
     """
-    moved = {id(step.session) for step in steps}
+    moved = {step.session.id for step in steps}
     alone: dict[str | None, Session | None] = {}
-    for session in sessions:
+    for session in (*sessions, *(step.session for step in steps)):
         alone[session.instance_id] = session if session.instance_id not in alone else None
     for row in seen.instances:
         track, claim = tracks[row.id], alone.get(row.id)
         if claim is None or track is not account.tracks.get(row.id):
             continue
-        if claim.account != account.name or not claim.state.live or id(claim) in moved:
+        if claim.account != account.name or not claim.state.live or claim.id in moved:
             continue
         if claim.id == track.instance.session_id:
             yield row, track, claim

@@ -8,7 +8,7 @@ from attrs import evolve
 
 from shopperd.model import Fleet, Instance, OrphanKind, SessionState
 from shopperd.reconcile import Account, Observed, observe
-from shopperd.rest import NO_REST, NOTHING, REST_MAX
+from shopperd.rest import BLOCK, NO_REST, NOTHING, REST_MAX
 from shopperd.settings import SessionSettings
 from tests.nouns import NOW, SETTINGS, account, after, instance, job, rounds, session, sid, snapshot, track, watch
 
@@ -74,6 +74,29 @@ def test_after_a_machine_came_back_to_rest_that_nothing_has_changed_is_found_at_
     rest, stirred = known.rest.stirred_by(one, known.tracks, known.sessions, SETTINGS.sessions, one.ended_at)
     assert rest is known.rest
     assert stirred.rows == ()
+
+
+def test_a_machine_that_a_session_left_in_a_look_is_not_at_rest_after_it() -> None:
+    machines = (MACHINE, instance("m2", 2), instance("m3", 3))
+    known = account(session(1, instance_id="m1"), session(2, instance_id="m2"))
+    known = watch(known, *rounds(*machines, count=5))
+    lost = session(3, SessionState.LOST, instance_id="m1", ended_at=NOW)
+    known = evolve(known, sessions={**known.sessions, lost.id: lost})
+    observed = look(known, *machines)
+    assert [step.session.instance_id for step in observed.steps] == ["m3"]
+    again = look(evolve(known, rest=observed.rest), *machines, at=LATER + MINUTE)
+    assert again.steps, "what was not written is found once more"
+
+
+def test_what_changed_is_found_however_many_there_are() -> None:
+    machines = [instance(f"m{n}", n) for n in range(1, 2 * BLOCK + 2)]
+    known = at_rest(account(*(session(n, instance_id=f"m{n}") for n in range(1, 2 * BLOCK + 2))), *machines)
+    for number in (0, BLOCK - 1, BLOCK, 2 * BLOCK):
+        rows = list(machines)
+        rows[number] = evolve(rows[number], address="192.0.2.1")
+        one = snapshot(*rows, at=LATER)
+        _, stirred = known.rest.stirred_by(one, known.tracks, known.sessions, SETTINGS.sessions, one.ended_at)
+        assert stirred.rows == (rows[number],)
 
 
 @pytest.mark.parametrize("changed", ["row", "track", "session"])
