@@ -212,9 +212,9 @@ def _left_as_they_were(
 ) -> Iterator[Trio]:
     """The machines of a complete snapshot that it left as they were, each with its live session, which it left so too.
 
-    That they are left as they were says much: no verdict, nothing new, and so many sightings that they count no more.
+    That they are left as they were says much: no verdict, nothing new, and so many sightings that they count no more. A session that
+    moved counts twice, as it was and as it is.
     """
-    moved = {step.session.id for step in steps}
     alone: dict[str | None, Session | None] = {}
     for session in (*sessions, *(step.session for step in steps)):
         alone[session.instance_id] = session if session.instance_id not in alone else None
@@ -222,7 +222,7 @@ def _left_as_they_were(
         track, claim = tracks[row.id], alone.get(row.id)
         if claim is None or track is not account.tracks.get(row.id):
             continue
-        if claim.account != account.name or not claim.state.live or claim.id in moved:
+        if claim.account != account.name or not claim.state.live:
             continue
         if claim.id == track.instance.session_id:
             yield row, track, claim

@@ -84,6 +84,7 @@ def test_a_machine_that_a_session_left_in_a_look_is_not_at_rest_after_it() -> No
     known = evolve(known, sessions={**known.sessions, lost.id: lost})
     observed = look(known, *machines)
     assert [step.session.instance_id for step in observed.steps] == ["m3"]
+    assert observed.rest.machines.keys() == {"m2"}
     again = look(evolve(known, rest=observed.rest), *machines, at=LATER + MINUTE)
     assert again.steps, "what was not written is found once more"
 
