@@ -241,6 +241,7 @@ class Limiter:
 
     def _note_blocked(self, since: float, until: float) -> None:
         """Spans begin in the order of the refusals; one that goes on into the next is one with it."""
+        self._forget_blocked(since)
         if self._blocked and self._blocked[-1][1] >= since:
             since, before = self._blocked.pop()
             until = max(until, before)
@@ -248,9 +249,12 @@ class Limiter:
 
     def _blocked_share(self, now: float) -> float:
         hour = self._hour.seconds(now)
+        self._forget_blocked(now)
+        return sum(min(until, now) - max(since, now - hour) for since, until in self._blocked) / hour
+
+    def _forget_blocked(self, now: float) -> None:
         while self._blocked and self._blocked[0][1] <= now - HOUR_SECONDS:
             self._blocked.popleft()
-        return sum(min(until, now) - max(since, now - hour) for since, until in self._blocked) / hour
 
     def _answered(self, ticket: Ticket) -> None:
         """The provider is there, so that destroys need not be slow any more."""
