@@ -91,10 +91,11 @@ async def list_offers(request: web.Request) -> web.Response:
     ages = {name: _age_and_staleness(context, account) for name, account in context.accounts.items()}
     order, name = _ORDERS[asked.sort], f"offers:{asked.sort}"
     after = None if asked.cursor is None else read_key(name, asked.cursor)
-    for account in context.accounts.values():
-        await in_turns(account.market.index.preparing(order), context.clock)
+    indexes = _indexes(context, asked)
+    for index in indexes:
+        await in_turns(index.preparing(order), context.clock)
     try:
-        page = cut(_fitting(context, asked, order, after), order.key, name, asked.limit)
+        page = cut(_fitting(indexes, asked, order, after), order.key, name, asked.limit)
     except TypeError:
         raise BadCursor("this cursor was not handed out by a page of this list") from None
     return answer(
@@ -171,14 +172,18 @@ def _age_and_staleness(context: Context, account: AccountAtWork) -> tuple[float,
     return age, market.stale or age > late
 
 
-def _fitting(context: Context, asked: OffersQuery, order: Order, after: Key | None) -> Iterator[Offer]:
-    """The offers that fit, each machine once: accounts of one marketplace see the same ones, the freshest list counts."""
+def _indexes(context: Context, asked: OffersQuery) -> list[OfferIndex]:
+    """Of the accounts that are asked for, the freshest first."""
     chosen = [
         account
         for account in context.accounts.values()
         if asked.account in (None, account.name) and asked.provider in (None, account.provider_name)
     ]
-    indexes = [account.market.index for account in sorted(chosen, key=_freshness, reverse=True)]
+    return [account.market.index for account in sorted(chosen, key=_freshness, reverse=True)]
+
+
+def _fitting(indexes: Sequence[OfferIndex], asked: OffersQuery, order: Order, after: Key | None) -> Iterator[Offer]:
+    """The offers that fit, each machine once: accounts of one marketplace see the same ones, the freshest list counts."""
     wish = _wish(asked)
     found = [
         _only_in(index.found(wish, order, after), fresher=indexes[:number]) for number, index in enumerate(indexes)
